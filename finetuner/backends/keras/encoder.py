@@ -1,0 +1,121 @@
+"""A Keras 3 model or layer as an encoder, on any engine."""
+
+import json
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import keras
+import numpy as np
+
+from finetuner import inference
+from finetuner.errors import CheckpointError
+from finetuner.typing import Inputs
+
+SEED = 'seed_generator_state'
+
+
+class Shell(keras.Model):
+    """The user's model inside one of ours, so that compiling and predicting leave no trace on it."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def build(self, shape: Any = None) -> None:
+        """Nothing: the inner model builds itself. Keras registers variables with its torch engine after this."""
+
+    def call(self, inputs: Inputs, training: bool | None = None) -> Any:
+        """What the model gives."""
+        args: Any = (inputs,)
+        kwargs: dict[str, Any] = {}
+        if not hasattr(self.inner, 'inputs'):  # neither functional nor sequential: as other frameworks are called
+            args, kwargs = inference.arguments(self.inner.call, inputs)
+        return self.inner(*args, **kwargs, training=training)
+
+
+class Encoder(inference.Encoder):
+    """Calls the model in compiled batches."""
+
+    framework = 'keras'
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.shell = Shell(model)
+        self.shell.compile(jit_compile=keras.backend.backend() == 'jax')
+
+    def place(self, device: str | None) -> None:
+        self.device = inference.wanted_device(device, _has_gpu(), f'Keras on {keras.backend.backend()}')
+
+    def scope(self) -> Any:
+        """Where to build and call: needed only to keep a GPU out of it, for Keras takes one by itself.
+
+        A scope that names the device in another way than the weights do would cut gradients off on the torch engine.
+        """
+        if not (self.device == 'cpu' and _has_gpu()):
+            return nullcontext()
+        return keras.device('cpu' if keras.backend.backend() == 'torch' else 'cpu:0')
+
+    def native(self, inputs: Inputs) -> Inputs:
+        """Arrays and tensors of any library as numpy arrays, which Keras takes to its engine."""
+        return inference.leaves(lambda x: x if isinstance(x, np.ndarray) else keras.ops.convert_to_numpy(x), inputs)
+
+    def forward(self, inputs: Inputs) -> Any:
+        with self.scope():
+            return self.shell.predict_on_batch(self.native(inputs))
+
+    def variables(self) -> list[Any]:
+        """All variables but the states of random generators."""
+        return [v for v in self.model.variables if v.name != SEED]
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {f'{i:05d}.{v.name}': array(v) for i, v in enumerate(self.variables())}
+
+    def assign(self, weights: Mapping[str, np.ndarray]) -> None:
+        variables = {f'{i:05d}.{v.name}': v for i, v in enumerate(self.variables())}
+        inference.check_fit(variables, weights)
+        for name, variable in variables.items():
+            variable.assign(np.array(weights[name]))
+
+    def architecture(self) -> dict[str, Any] | None:
+        try:
+            config: dict[str, Any] = keras.saving.serialize_keras_object(self.model)
+            json.dumps(config)
+        except (NotImplementedError, TypeError, ValueError):  # a class of the user's that does not say how it is made
+            return None
+        return config
+
+    def trainable(self) -> int:
+        return int(sum(np.prod(v.shape) for v in self.model.trainable_variables))
+
+    def layers(self) -> list[str]:
+        found, waiting = [], [self.model]
+        while waiting:
+            layer = waiting.pop()
+            found.append(type(layer).__name__)
+            waiting += layer._flatten_layers(include_self=False, recursive=False)
+        return found
+
+
+def array(variable: Any) -> np.ndarray:
+    """A copy of a variable's value."""
+    return np.array(keras.ops.convert_to_numpy(variable))
+
+
+def build(architecture: Mapping[str, Any]) -> Any:
+    """The model with fresh weights, from what `Encoder.architecture` gave; nothing in it is run as code."""
+    try:
+        return keras.saving.deserialize_keras_object(architecture, safe_mode=True)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f'Keras cannot make the saved model again: {str(error).partition(".")[0]}. Build it, call it once, and '
+            f'give it to load as its second argument.'
+        ) from error
+
+
+def _has_gpu() -> bool:
+    if keras.backend.backend() == 'torch':
+        import torch
+
+        return bool(torch.cuda.is_available())
+    return any('gpu' in name for name in keras.distribution.list_devices())

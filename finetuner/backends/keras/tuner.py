@@ -1,0 +1,127 @@
+"""The training step of Keras 3: our objective as `compute_loss`, and `train_on_batch` of whichever engine."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import keras
+import numpy as np
+
+from finetuner.backends.keras.encoder import SEED, Encoder, Shell, array
+from finetuner.inference import checked
+from finetuner.losses.objective import Objective
+from finetuner.tuner import base
+from finetuner.typing import Codes, Inputs, Layout
+
+# Keras before 3.15 reports the mean loss of all steps so far; since then a reset of ours would only take time.
+RESETS = tuple(map(int, keras.__version__.split('.')[:2])) >= (3, 15)
+
+
+class Trainer(Shell):
+    """The user's model with our objective. Codes travel as `y`, for `compile(loss=…)` would make floats of them."""
+
+    def __init__(self, inner: Any, objective: Objective, layout: Layout, learned: Mapping[str, np.ndarray]) -> None:
+        super().__init__(inner)
+        self.objective, self.layout = objective, layout
+        self.parameters_ = {
+            name: self.add_weight(
+                shape=value.shape, initializer=lambda shape, dtype=None, value=value: value, name=name, dtype='float32'
+            )
+            for name, value in learned.items()
+        }
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The objective, and whatever regularisation the model's own layers ask for."""
+        y = {name: keras.ops.convert_to_tensor(code) for name, code in y.items()}  # the torch engine leaves arrays
+        learned = {name: keras.ops.convert_to_tensor(value) for name, value in self.parameters_.items()}
+        loss = self.objective(checked(y_pred, None), y, self.layout, learned)
+        for extra in self.losses:
+            loss = loss + keras.ops.cast(extra, loss.dtype)
+        return loss
+
+
+class Tuner(base.Tuner):
+    """Trains a Keras model or layer."""
+
+    encoder: Encoder
+
+    def setup(self, layout: Layout) -> None:
+        self.layout = layout
+        self.rate: float | None = None
+        with self.encoder.scope():
+            self.trainer = Trainer(
+                self.encoder.model, self.objective, layout, self.objective.parameters(self.dim, layout.n_classes)
+            )
+            self.trainer.build()
+            self.optimizer = self._optimizer()
+            self.trainer.compile(self.optimizer, jit_compile=keras.backend.backend() == 'jax', auto_scale_loss=False)
+            self.optimizer.build(self.trainer.trainable_variables)
+        self.seeds = [v for v in self.encoder.model.variables if v.name == SEED]
+        self.found = [array(v) for v in self.seeds], _torch() and _torch().get_rng_state()
+
+    def release(self) -> None:
+        seeds, chance = self.found
+        for state, value in zip(self.seeds, seeds, strict=True):
+            state.assign(value)
+        if chance is not None:
+            _torch().set_rng_state(chance)
+
+    def _optimizer(self) -> Any:
+        if self.configure_optimizer is not None:
+            return self.made(keras.optimizers.Optimizer, 'keras.optimizers.Optimizer')[0]
+        numbers = self.optimization
+        optimizer = keras.optimizers.AdamW(
+            numbers.learning_rate,
+            weight_decay=numbers.weight_decay,
+            beta_1=numbers.beta_1,
+            beta_2=numbers.beta_2,
+            epsilon=numbers.epsilon,
+            global_clipnorm=numbers.clip,
+        )
+        learned = list(self.trainer.parameters_.values())
+        flat = [v for v in self.encoder.model.trainable_variables if len(v.shape) < 2]
+        optimizer.exclude_from_weight_decay(var_list=learned + flat)
+        return optimizer
+
+    def train_step(self, inputs: Inputs, codes: Codes) -> float:
+        with self.encoder.scope():
+            if not RESETS:
+                self.trainer.reset_metrics()
+            return float(self.trainer.train_on_batch(self.encoder.native(inputs), dict(codes)))
+
+    def reseed(self, seed: int) -> None:
+        for place, state in enumerate(self.seeds):
+            state.assign(np.random.SeedSequence((seed, place)).generate_state(2))
+        if torch := _torch():  # its dropout draws from torch's own generator
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed is slow where CUDA is not in use
+            if torch.cuda.is_initialized():
+                torch.cuda.manual_seed_all(seed)
+
+    def set_rate(self, rate: float) -> None:
+        self.optimizer.learning_rate = self.rate = rate
+
+    def rates(self) -> dict[str, float]:
+        # What was set is not read back: from TensorFlow that takes as long as to set it.
+        rate = keras.ops.convert_to_numpy(self.optimizer.learning_rate) if self.rate is None else self.rate
+        return {'learning_rate': float(rate)}
+
+    def step_scheduler(self) -> None:
+        """A Keras schedule is part of its optimizer and steps by itself."""
+
+    def learned(self) -> dict[str, np.ndarray]:
+        return {name: array(value) for name, value in self.trainer.parameters_.items()}
+
+    # By position: the names of an optimizer's variables are process-global.
+    def optimizer_state(self) -> tuple[dict[str, np.ndarray], Any]:
+        return {f'{i:05d}': array(v) for i, v in enumerate(self.optimizer.variables)}, None
+
+    def restore(self, arrays: Mapping[str, np.ndarray], numbers: Any, learned: Mapping[str, np.ndarray]) -> None:
+        for i, variable in enumerate(self.optimizer.variables):
+            variable.assign(np.array(arrays[f'{i:05d}']))
+        for name, value in learned.items():
+            self.trainer.parameters_[name].assign(np.array(value))
+
+
+def _torch() -> Any:
+    # The engine, if it is torch.
+    return import_module('torch') if keras.backend.backend() == 'torch' else None

@@ -1,0 +1,64 @@
+"""A Paddle layer as an encoder."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from finetuner import inference
+from finetuner.backends.paddle import ops, paddle
+from finetuner.typing import Inputs
+
+
+class Encoder(inference.Encoder):
+    """Calls the layer with tensors on its own device and in its own precision."""
+
+    framework = 'paddle'
+
+    def place(self, device: str | None) -> None:
+        gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+        self.device = inference.wanted_device(device, gpu, 'Paddle')
+        place = 'cpu' if self.device == 'cpu' else f'gpu:{self.device.partition(":")[2] or 0}'
+        paddle.set_device(place)
+        self.model.to(place)
+
+    def native(self, inputs: Inputs) -> Inputs:
+        """Arrays and tensors as Paddle's; floats in the model's precision."""
+        first = next((p for p in self.model.parameters() if p.is_floating_point()), None)
+
+        def convert(leaf: Any) -> Any:
+            tensor = ops.asarray(leaf)
+            return tensor.astype(first.dtype) if first is not None and tensor.is_floating_point() else tensor
+
+        return inference.leaves(convert, inputs)
+
+    def call(self, inputs: Inputs) -> Any:
+        """What the model gives for a batch in its present mode."""
+        args, kwargs = inference.arguments(self.model.forward, self.native(inputs))
+        return self.model(*args, **kwargs)
+
+    def forward(self, inputs: Inputs) -> Any:
+        training = [layer for layer in self.model.sublayers(include_self=True) if layer.training]
+        for layer in training:
+            layer.training = False
+        try:
+            with paddle.no_grad():
+                return self.call(inputs)
+        finally:
+            for layer in training:
+                layer.training = True
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {name: ops.to_numpy(value).copy() for name, value in self.model.state_dict().items()}
+
+    def assign(self, weights: Mapping[str, np.ndarray]) -> None:
+        own = self.model.state_dict()
+        inference.check_fit(own, weights)
+        for name, value in own.items():
+            value.set_value(paddle.to_tensor(weights[name]).astype(value.dtype))
+
+    def trainable(self) -> int:
+        return int(sum(p.size for p in self.model.parameters() if not p.stop_gradient))
+
+    def layers(self) -> list[str]:
+        return [type(layer).__name__ for layer in self.model.sublayers(include_self=True)]

@@ -1,0 +1,84 @@
+"""A PyTorch module as an encoder."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from finetuner import inference
+from finetuner.backends.torch import ops
+from finetuner.errors import CheckpointError
+from finetuner.typing import Inputs
+
+
+class Encoder(inference.Encoder):
+    """Calls the module with tensors on its own device and in its own precision."""
+
+    framework = 'torch'
+
+    def place(self, device: str | None) -> None:
+        self.device = inference.wanted_device(device, torch.cuda.is_available(), 'PyTorch')
+        self.model.to(self.device)
+
+    def native(self, inputs: Inputs) -> Inputs:
+        """Arrays and tensors as tensors where the model is; floats in the model's precision."""
+        first = next((p for p in self.model.parameters() if p.is_floating_point()), None)
+        device = self.device if first is None else first.device
+
+        def convert(leaf: Any) -> Any:
+            if isinstance(leaf, np.ndarray):
+                leaf = torch.from_numpy(np.ascontiguousarray(leaf))
+            if not isinstance(leaf, torch.Tensor):
+                return leaf
+            return leaf.to(device, first.dtype if first is not None and leaf.is_floating_point() else None)
+
+        return inference.leaves(convert, inputs)
+
+    def call(self, inputs: Inputs, model: Any = None) -> Any:
+        """What the model, or another in its place, gives for a batch in its present mode."""
+        args, kwargs = inference.arguments(self.model.forward, self.native(inputs))
+        return (self.model if model is None else model)(*args, **kwargs)
+
+    def forward(self, inputs: Inputs) -> Any:
+        training = [module for module in self.model.modules() if module.training]
+        for module in training:
+            module.training = False
+        try:
+            with torch.no_grad():  # in inference mode lazy weights and caches would be made that cannot be trained with
+                return self.call(inputs)
+        finally:
+            for module in training:
+                module.training = True
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {name: ops.to_numpy(value).copy() for name, value in self.model.state_dict().items()}
+
+    def assign(self, weights: Mapping[str, np.ndarray]) -> None:
+        own = self.model.state_dict()
+        inference.check_fit(own, weights)
+        self.model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+
+    def architecture(self) -> dict[str, Any] | None:
+        # A plain module's architecture is its code; a model of transformers is its configuration.
+        kind = type(self.model)
+        if kind.__module__.partition('.')[0] != 'transformers':
+            return None
+        return {'library': 'transformers', 'class': kind.__name__, 'config': self.model.config.to_dict()}
+
+    def trainable(self) -> int:
+        return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+
+    def layers(self) -> list[str]:
+        return [type(module).__name__ for module in self.model.modules()]
+
+
+def build(architecture: Mapping[str, Any]) -> torch.nn.Module:
+    """The model with fresh weights, from what `Encoder.architecture` gave."""
+    import transformers
+
+    kind: Any = getattr(transformers, architecture['class'], None)
+    if not issubclass(kind or type, transformers.PreTrainedModel):
+        raise CheckpointError(f'transformers {transformers.__version__} has no model {architecture["class"]!r}.')
+    model: torch.nn.Module = kind(kind.config_class.from_dict(dict(architecture['config'])))
+    return model.eval()

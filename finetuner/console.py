@@ -1,0 +1,40 @@
+"""The one console that logs, tables and progress bars share, and the logger `finetuner`."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import track as _track
+
+T = TypeVar('T')
+
+live_console = Console()
+"""Shared by everything Finetuner shows, so that log lines do not tear a progress bar."""
+
+logger = logging.getLogger('finetuner')
+"""Says what was chosen and what happens; silence it with `logging.getLogger('finetuner').setLevel('WARNING')`."""
+
+if not logger.handlers:
+    logger.addHandler(RichHandler(console=live_console, show_time=False, show_level=False, show_path=False))
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def track(things: Iterable[T], total: int, description: str, show: bool | None = None) -> Iterator[T]:
+    """Iterate with a progress bar.
+
+    Args:
+        things: what to iterate over.
+        total: how many there are.
+        description: what stands before the bar.
+        show: None shows it on a terminal only.
+    """
+    if show is None:
+        show = live_console.is_terminal
+    if not show:
+        yield from things
+        return
+    yield from _track(things, description, total, console=live_console, transient=True)

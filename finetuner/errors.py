@@ -1,0 +1,54 @@
+"""Errors people can act on: what is wrong, what was expected, what came, and a hint one can type."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+class FinetunerError(Exception):
+    """The root of every error that Finetuner raises on purpose."""
+
+
+class ArgumentError(FinetunerError, ValueError, TypeError):
+    """An argument is unknown, has the wrong type, or an impossible value."""
+
+
+class DataError(FinetunerError, ValueError):
+    """The data cannot be used; names the items that are wrong."""
+
+
+class ModelError(FinetunerError, ValueError, TypeError):
+    """The model is none that Finetuner can tune, or gives no (B, D) output."""
+
+
+class CheckpointError(FinetunerError, ValueError):
+    """A saved model or checkpoint is missing, damaged, or fits another model."""
+
+
+class TrainingError(FinetunerError, RuntimeError):
+    """Training cannot go on, for example because the loss is not finite."""
+
+
+class MissingExtraError(FinetunerError, ImportError):
+    """A library is not installed; names the extra that brings it."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A sentence that suggests the known names nearest to `name`, or lists them all."""
+    known = sorted(names)
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    if not close:  # the case is what people get wrong most
+        lower = {k.lower(): k for k in known}
+        close = [lower[c] for c in get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
+    if close:
+        return f'Did you mean {enumerated(close, "or")}?'
+    return f'Known are: {", ".join(known)}.'
+
+
+def enumerated(things: Sequence[object], last: str = 'and', most: int = 5) -> str:
+    """`'a', 'b' and 3 more`: a list for a sentence, cut at `most`."""
+    shown = [repr(thing) for thing in things[:most]]
+    if len(things) > most:
+        return f'{", ".join(shown)} and {len(things) - most} more'
+    if len(shown) > 1:
+        return f'{", ".join(shown[:-1])} {last} {shown[-1]}'
+    return shown[0] if shown else 'none'
