@@ -1,0 +1,91 @@
+"""Batches of inputs and codes, made when they are needed."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+
+from finetuner.data.chance import seeded
+from finetuner.data.collate import collate
+from finetuner.data.dataset import Dataset
+from finetuner.data.samplers.base import Sampler
+from finetuner.data.workers import ordered
+from finetuner.errors import ArgumentError
+from finetuner.typing import Codes, CollateFn, Inputs, Layout
+
+Batch = tuple[Inputs, Codes]
+
+
+class Loader:
+    """The batches that a sampler chooses from a data set. Only the contents of the batch at hand are read.
+
+    A batch is a function of (seed, epoch, its number), also where `preprocess_fn` or `collate_fn` draw from the
+    generators of Python, numpy, torch or Paddle; with workers or without.
+
+    Args:
+        dataset: the items.
+        sampler: chooses them.
+        collate_fn: from a list of contents to the model's input; None stacks arrays.
+        num_workers: processes that read, preprocess and collate; 0 does it in between.
+        seed: of the chance in `preprocess_fn` and `collate_fn`.
+
+    Attributes:
+        layout: how every batch is laid out.
+    """
+
+    layout: Layout
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        sampler: Sampler,
+        collate_fn: CollateFn | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 0:
+            raise ArgumentError(f'num_workers={num_workers!r}: expected 0 or the number of processes.')
+        if sampler.width != dataset.records.width:  # rows that are read item by item
+            dataset = dataset.alone()
+        self.dataset, self.sampler, self.collate_fn = dataset, sampler, collate_fn
+        self.num_workers, self.seed = num_workers, seed
+        self.layout = dataset.layout(sampler.rows, sampler.most)
+
+    def __len__(self) -> int:
+        """The number of batches in every epoch."""
+        return len(self.sampler)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch.
+
+        Args:
+            epoch: its number, from 0.
+            start: the number of the first batch; those before are not read.
+
+        Yields:
+            The inputs and their codes, as `Dataset.codes` gives them.
+
+        Raises:
+            DataError: an item cannot be read or does not fit the others; names it.
+        """
+        jobs = ((epoch, number, slots) for number, slots in enumerate(self.sampler.batches(epoch)))
+        made = ordered(self.inputs, islice(jobs, start, None), min(self.num_workers, len(self) - start))
+        try:
+            for (_, _, slots), inputs in made:
+                yield inputs, self.dataset.codes(slots)
+        finally:
+            made.close()
+
+    def inputs(self, epoch: int, number: int, slots: np.ndarray) -> Inputs:
+        """The inputs of one batch.
+
+        Args:
+            epoch: its epoch.
+            number: its number in the epoch.
+            slots: (N,) what it consists of; where it is -1, the content of the first is used again.
+        """
+        slots = np.where(slots < 0, slots[0], slots)
+        dataset = self.dataset
+        with seeded(self.seed % 2**63, epoch, number):
+            contents = [dataset.content(slot) for slot in slots]
+            return collate(contents, lambda place: dataset.name(slots[place]), self.collate_fn)
