@@ -1,0 +1,206 @@
+"""Who belongs to whom in a batch: codes become masks on the device.
+
+A batch carries its supervision as small integer codes, O(N); the (N, M) masks are made from them where the
+embeddings are, so nothing quadratic travels. A relation is what every loss and miner works on.
+"""
+
+import math
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from finetuner.dispatch import get_namespace
+from finetuner.errors import ArgumentError
+from finetuner.typing import Codes, Tensor
+
+Keep = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True)
+class Band:
+    """The rule that keeps the triplets with `low < d_an - d_ap <= high`."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __call__(self, near: Tensor, far: Tensor, between: Tensor | None) -> Tensor:
+        """(N, M) whether the triplets of (N, 1) `near` and (N, M) `far` are kept."""
+        gap = far - near
+        kept = gap <= self.high
+        return kept & (gap > self.low) if self.low > -math.inf else kept
+
+
+class Relation(NamedTuple):
+    """Which candidates (columns, M) are positives and negatives of which anchors (rows, N).
+
+    Attributes:
+        positives: (N, M) booleans.
+        negatives: (N, M) booleans; what is in neither mask does not count.
+        most: no row has more positives than this; a Python number, so that loops over positives are static.
+        keep: the rule of a triplet miner: from the distances anchor-positive (N, 1), anchor-negative (N, M) and
+            positive-negative (N, M) or None, an (N, M) mask of the triplets that count. None keeps all.
+        distances: (N, M) what `keep` judges by; None leaves it to the loss, which has its own.
+    """
+
+    positives: Tensor
+    negatives: Tensor
+    most: int
+    keep: Keep | None = None
+    distances: Tensor | None = None
+
+    def pairs(self) -> np.ndarray:
+        """The related pairs as rows `(anchor, candidate, 1 or 0)`, positives first; for people, in numpy."""
+        xp = get_namespace(self.positives)
+        positives, negatives = xp.to_numpy(self.positives), xp.to_numpy(self.negatives)
+        near, far = np.argwhere(positives), np.argwhere(negatives)
+        ones = np.concatenate([np.ones(len(near), int), np.zeros(len(far), int)])
+        return np.column_stack([np.concatenate([near, far]), ones])
+
+    def triplets(self) -> np.ndarray:
+        """The triplets as rows `(anchor, positive, negative)`; for people, in numpy."""
+        xp = get_namespace(self.positives)
+        found = []
+        for pick, kept in self.visit():
+            near, far = xp.to_numpy(pick), xp.to_numpy(kept)
+            found += [(a, p, n) for a, p in np.argwhere(near) for n in np.flatnonzero(far[a])]
+        return np.array(sorted(found), int).reshape(-1, 3)
+
+    def visit(self, distances: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every triplet once, positive by positive: `most` static steps of (N, M).
+
+        Args:
+            distances: (N, M) what `keep` judges by where the relation has no distances of its own.
+
+        Yields:
+            (N, M) booleans: at most one positive per anchor; and the negatives that form a triplet with it.
+        """
+        xp = get_namespace(self.positives)
+        order = xp.cumsum(xp.cast(self.positives, xp.int32), axis=1)
+        d = distances if self.distances is None else self.distances
+        if self.keep is not None and d is None:
+            raise ArgumentError('This relation has a rule for triplets and no distances to judge by: pass distances.')
+        for step in range(1, self.most + 1):
+            pick = self.positives & (order == step)
+            kept = self.negatives & xp.any(pick, axis=1, keepdims=True)
+            if self.keep is not None:
+                near = xp.sum(xp.where(pick, d, 0.0), axis=1, keepdims=True)
+                kept = kept & self.keep(near, d, None)
+            yield pick, kept
+
+
+class Scores(NamedTuple):
+    """Graded supervision: anchor i against its own K candidates.
+
+    Attributes:
+        values: (N, S) real targets: one similarity per candidate, or one margin.
+        width: K, the number of candidates an anchor has; candidate k of anchor i is row `k * N + i`.
+    """
+
+    values: Tensor
+    width: int
+
+
+def _against(rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    # (N, 1) and (1, M), ready to be compared each with each.
+    xp = get_namespace(rows)
+    return xp.reshape(rows, (-1, 1)), xp.reshape(columns, (1, -1))
+
+
+def same_label(rows: Tensor, columns: Tensor) -> Tensor:
+    """(N, M): both share at least one label; codes are (N, L) and (M, L), and -1 is no label."""
+    shared: Tensor = None
+    for i in range(rows.shape[1]):
+        for j in range(columns.shape[1]):
+            a, b = _against(rows[:, i], columns[:, j])
+            match = (a == b) & (a >= 0)
+            shared = match if shared is None else shared | match
+    return shared
+
+
+def relate(rows: Codes, columns: Codes, most: int, across: bool = False) -> Relation:
+    """The relation of anchors to candidates, from their codes.
+
+    Args:
+        rows: codes of the N anchors: `item (N,)` with `label (N, L)`, or with `session (N,)` and `kind (N,)`.
+        columns: codes of the M candidates, alike.
+        most: no anchor has more positives than this.
+        across: in sessions, whether the members of other sessions are negatives.
+
+    Equal items are neither positive nor negative: an item and itself, its repetitions and its copies in a memory.
+    An item of code -1 is nobody: a place that only fills the batch.
+    A label of code -1 belongs to no class: negative to all. In a session, the root (kind 0) and its positive
+    matches (1) are positives of each other, its negative matches (-1) are negatives of all those.
+    """
+    a, b = _against(rows['item'], columns['item'])
+    real = (a >= 0) & (b >= 0) & (a != b)
+    if 'session' not in rows:
+        same = same_label(rows['label'], columns['label'])
+        return Relation(real & same, real & ~same, most)
+    a, b = _against(rows['session'], columns['session'])
+    together = a == b
+    a, b = _against(rows['kind'] >= 0, columns['kind'] >= 0)
+    negatives = together & (a ^ b)
+    if across:
+        negatives = negatives | ~together
+    return Relation(real & together & a & b, real & negatives, most)
+
+
+def classify(rows: Codes, n_classes: int, most: int) -> Relation:
+    """The relation of items to the classes themselves: (N, C), a class is positive when the item bears its label."""
+    label = rows['label']
+    xp = get_namespace(label)
+    member: Tensor = None
+    for i in range(label.shape[1]):
+        own = label[:, i]
+        hit = (xp.one_hot(own, n_classes) > 0) & (xp.reshape(own, (-1, 1)) >= 0)
+        member = hit if member is None else member | hit
+    real = xp.reshape(rows['item'], (-1, 1)) >= 0
+    return Relation(real & member, real & ~member, most)
+
+
+def encode_labels(labels: Sequence[Hashable]) -> tuple[np.ndarray, list[Hashable]]:
+    """Dense int32 codes in the order of first appearance, and the label of each code."""
+    codes: dict[Hashable, int] = {}
+    dense = np.fromiter((codes.setdefault(label, len(codes)) for label in labels), np.int32, len(labels))
+    return dense, list(codes)
+
+
+def label_codes(labels: Any, like: Tensor = None) -> dict[str, Tensor]:
+    """The codes `item (N,)` and `label (N, 1)` of items from their class labels.
+
+    Args:
+        labels: (N,) labels: a list of anything hashable, or an array or tensor of integers.
+        like: makes the codes tensors of its library, where it is; None leaves arrays where they are.
+    """
+    if isinstance(labels, Sequence):
+        labels, _ = encode_labels(labels)
+    xp = get_namespace(labels if like is None else like)
+    label = xp.reshape(xp.cast(xp.asarray(labels, like=like), xp.int32), (-1, 1))
+    return {'item': xp.positions(label), 'label': label}
+
+
+def same_class(labels: Any, like: Tensor = None) -> Relation:
+    """The relation of a batch to itself from its class labels, for your own training code.
+
+    Args:
+        labels: (N,) labels: a list of anything hashable, or an array or tensor of integers.
+        like: makes the masks tensors of its library, where it is; pass the embeddings.
+
+    >>> same_class(['cat', 'dog', 'cat']).pairs().tolist()
+    [[0, 2, 1], [2, 0, 1], [0, 1, 0], [1, 0, 0], [1, 2, 0], [2, 1, 0]]
+    """
+    codes = label_codes(labels, like)
+    return relate(codes, codes, _most(codes['label'] if isinstance(labels, Sequence) else labels))
+
+
+def _most(labels: Any) -> int:
+    # The size of the largest class, less one, where it can be seen without asking a device.
+    try:
+        known = np.asarray(labels)
+    except (TypeError, NotImplementedError):  # on a device, or traced by a compiler
+        known = np.array(None)
+    if known.dtype.kind not in 'iub':
+        return max(int(labels.shape[0]) - 1, 1)
+    return max(int(np.unique(known, return_counts=True)[1].max(initial=1)) - 1, 1)
