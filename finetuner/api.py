@@ -1,0 +1,318 @@
+"""What a user calls: one function a job, dispatched by the kind of model."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from finetuner import artifact, inference
+from finetuner.console import logger
+from finetuner.data.csv import CSVOptions
+from finetuner.data.readers import contents
+from finetuner.dispatch import get_framework, load as load_part
+from finetuner.errors import ArgumentError, CheckpointError, ModelError, nearest
+from finetuner.evaluation.evaluator import Evaluator
+from finetuner.tuner.callbacks.base import Callback
+from finetuner.tuner.train import HISTORIES, History, train
+from finetuner.typing import CollateFn, PreprocessFn
+
+P = ParamSpec('P')
+R = TypeVar('R')
+
+
+def _strict(function: Callable[P, R]) -> Callable[P, R]:
+    # An unknown argument is refused with the nearest name, where Python would only say that it is unknown.
+    known = list(inspect.signature(function).parameters)
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs:
+            if name not in known:
+                raise ArgumentError(f'{function.__name__}() has no argument {name!r}. {nearest(name, known)}')
+        return function(*args, **kwargs)
+
+    return call
+
+
+@_strict
+def fit(
+    model: Any,
+    train_data: Any,
+    eval_data: Any = None,
+    *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    loss: Any = None,
+    loss_options: dict[str, Any] | None = None,
+    miner: Any = None,
+    miner_options: dict[str, Any] | None = None,
+    optimizer: str | None = None,
+    learning_rate: float | None = None,
+    configure_optimizer: Callable[[Any], Any] | None = None,
+    scheduler_step: str = 'batch',
+    num_items_per_class: int | None = None,
+    supervision: str | None = None,
+    csv_options: CSVOptions | None = None,
+    allow_urls: bool = False,
+    preprocess_fn: PreprocessFn | None = None,
+    collate_fn: CollateFn | None = None,
+    callbacks: Sequence[Callback] | None = None,
+    num_workers: int = 0,
+    device: str | None = None,
+    seed: int | None = None,
+    resume: str | Path | None = None,
+    return_history: bool = False,
+) -> Any:
+    """Tune an embedding model on labelled data, so that what belongs together is found together.
+
+    The framework is that of the model: a `torch.nn.Module`, a Keras 3 model or layer on any engine, or a
+    `paddle.nn.Layer`. What is None is chosen for you and printed.
+
+    Args:
+        model: gives (B, D) vectors; it is tuned in place and returned.
+        train_data: a DocumentArray, DocList, list of tuples, `(contents, labels)` arrays, DataFrame, Hugging Face
+            dataset, or the path of a CSV file. What is in it decides how it teaches: labels, sessions of matches,
+            pairs, scored pairs, or nothing but items.
+        eval_data: the like, never trained on: gives `val_loss`, and retrieval metrics before and after.
+        epochs: how often all data are seen; 10, or 3 for transformers.
+        batch_size: items in a batch (rows for pairs and scores); 64.
+        loss: a name, an instance, or `f(anchors, candidates, relation) -> scalar` in the model's framework; chosen by
+            the kind of data.
+        loss_options: parameters of a loss that is given by name.
+        miner: a name or an instance; none by default.
+        miner_options: parameters of a miner that is given by name.
+        optimizer: 'AdamW', with clipping; bring any other with `configure_optimizer`.
+        learning_rate: the highest; 1e-3, or 1e-4 to 3e-5 for transformers by their size. Warms up over the first tenth
+            of the updates, then falls to zero.
+        configure_optimizer: `f(model) -> optimizer` or `(optimizer, scheduler)` of the model's framework, in place of
+            `optimizer` and `learning_rate`.
+        scheduler_step: whether that scheduler steps after every 'batch' or 'epoch'. A Keras schedule steps by itself.
+        num_items_per_class: of labelled data, items of one class in a batch; at least 4 where there are as many.
+        supervision: what the data are read as: 'class', 'session', 'pair', 'score' or 'instance' (items alone); what
+            they look like by default.
+        csv_options: how a CSV file is read.
+        allow_urls: whether addresses in a CSV file may be fetched.
+        preprocess_fn: from an item (a document, or the content as given) to its content, when it is needed.
+        collate_fn: from a list of contents to the model's input; arrays are stacked by default.
+        callbacks: told of everything that happens, see `finetuner.callback`.
+        num_workers: processes that prepare batches; 0 prepares them in between.
+        device: 'cpu' or 'cuda'; a GPU if there is one.
+        seed: of everything left to chance; 42.
+        resume: the folder of a `TrainingCheckpoint`, to go on where it was written.
+        return_history: whether to return `(model, history)`.
+
+    Returns:
+        The tuned model.
+
+    Raises:
+        ArgumentError: an argument is unknown or impossible.
+        DataError: the data cannot teach anything; names the items.
+        ModelError: the model is none, or gives no (B, D) output.
+        CheckpointError: `resume` is no whole checkpoint of this training.
+        TrainingError: the loss is not finite.
+    """
+    record = train(
+        model,
+        train_data,
+        eval_data,
+        epochs=epochs,
+        batch_size=batch_size,
+        loss=loss,
+        loss_options=loss_options,
+        miner=miner,
+        miner_options=miner_options,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        configure_optimizer=configure_optimizer,
+        scheduler_step=scheduler_step,
+        num_items_per_class=num_items_per_class,
+        supervision=supervision,
+        csv_options=csv_options,
+        allow_urls=allow_urls,
+        preprocess_fn=preprocess_fn,
+        collate_fn=collate_fn,
+        callbacks=callbacks,
+        num_workers=num_workers,
+        device=device,
+        seed=seed,
+        resume=resume,
+    )
+    return (model, record) if return_history else model
+
+
+def history(model: Any) -> History:
+    """What happened when `model` was tuned last in this process.
+
+    Raises:
+        ArgumentError: it was not.
+    """
+    if model not in HISTORIES:
+        raise ArgumentError('This model was not tuned in this process: there is no history of it.')
+    return HISTORIES[model]
+
+
+@_strict
+def embed(
+    model: Any,
+    data: Any,
+    *,
+    batch_size: int | None = None,
+    preprocess_fn: PreprocessFn | None = None,
+    collate_fn: CollateFn | None = None,
+    device: str | None = None,
+    num_workers: int = 0,
+    show_progress: bool | None = None,
+) -> np.ndarray:
+    """The vectors of all items, in evaluation mode, in float32.
+
+    Args:
+        model: gives (B, D) vectors; its mode is left as it was. `embed(docs, model)`, the original's order, is
+            recognised.
+        data: anything that `fit` takes, or contents alone: a list or an array (N, …). Documents also get their
+            `embedding`; of a document with matches only the document itself is encoded.
+        batch_size: items at a time; 64. Vectors do not depend on it beyond rounding.
+        preprocess_fn: as in `fit`.
+        collate_fn: as in `fit`.
+        device: 'cpu' or 'cuda'; a GPU if there is one.
+        num_workers: processes that prepare batches.
+        show_progress: None shows a bar on a terminal.
+
+    Returns:
+        (N, D) float32.
+
+    Raises:
+        ModelError: the model is none, or gives no (B, D) output.
+        DataError: an item cannot be read; names it.
+    """
+    if _is_model(data) and not _is_model(model):
+        model, data = data, model
+    records = contents(data)
+    vectors = inference.embed_records(
+        model,
+        records,
+        batch_size=batch_size,
+        preprocess_fn=preprocess_fn,
+        collate_fn=collate_fn,
+        device=device,
+        num_workers=num_workers,
+        show_progress=show_progress,
+    )
+    records.fill(vectors)
+    return vectors
+
+
+encode = embed
+
+
+@_strict
+def evaluate(
+    model: Any,
+    query_data: Any,
+    index_data: Any = None,
+    *,
+    metrics: Any = None,
+    limit: int | Sequence[int] = 20,
+    distance: str = 'cosine',
+    exclude_self: bool = True,
+    legacy: bool = False,
+    batch_size: int | None = None,
+    preprocess_fn: PreprocessFn | None = None,
+    collate_fn: CollateFn | None = None,
+    device: str | None = None,
+    num_workers: int = 0,
+    show_progress: bool | None = None,
+) -> dict[str, float]:
+    """Retrieval metrics of a model: every query searches the index.
+
+    Args:
+        model: gives (B, D) vectors.
+        query_data: what is searched for, with labels, matches or pairs.
+        index_data: what is searched; None searches the queries themselves.
+        metrics: names, or `{name: (function, options)}`; None takes the usual ones.
+        limit: how many results count; a list gives the metrics at each.
+        distance: 'cosine', 'euclidean', 'sqeuclidean' or 'dot'.
+        exclude_self: whether a query is no result of its own search.
+        legacy: the original's definitions of the metrics.
+        batch_size: as in `embed`, like all that follow.
+        preprocess_fn: from an item to its content.
+        collate_fn: from a list of contents to the model's input.
+        device: 'cpu' or 'cuda'; a GPU if there is one.
+        num_workers: processes that prepare batches.
+        show_progress: None shows a bar on a terminal.
+
+    Returns:
+        The mean over queries, by the name of the metric.
+    """
+    return Evaluator(query_data, index_data, model, metrics=metrics).evaluate(
+        limit=limit,
+        distance=distance,
+        exclude_self=exclude_self,
+        legacy=legacy,
+        batch_size=batch_size,
+        preprocess_fn=preprocess_fn,
+        collate_fn=collate_fn,
+        device=device,
+        num_workers=num_workers,
+        show_progress=show_progress,
+    )
+
+
+def save(model: Any, path: str | Path) -> Path:
+    """Write a model to a folder: its weights, checksums, and its architecture where that can be had without pickle.
+
+    Keras models that say how they are made and models of transformers are restored whole by `load`; of other
+    torch and Paddle models the weights are kept, and `load` puts them into a model that you build.
+
+    Args:
+        model: of any framework; it is left as it is.
+        path: a folder, new or saved before.
+
+    Raises:
+        ArgumentError: `path` exists and is something else.
+    """
+    coder = inference.encoder(model)
+    facts = coder.facts()
+    if facts['architecture'] is None:
+        logger.info('Saved the weights of %s; build the model again and give it to load().', facts['class'])
+    return artifact.write(path, {'weights': coder.weights()}, {'model': facts})
+
+
+def load(path: str | Path, model: Any = None) -> Any:
+    """Read a model that `save` or a `BestModelCheckpoint` wrote.
+
+    Args:
+        path: the folder.
+        model: takes the weights; needed where the architecture was not saved.
+
+    Returns:
+        `model`, or a new one.
+
+    Raises:
+        CheckpointError: the folder is missing or damaged, has no architecture, or is of another model.
+    """
+    arrays, facts = artifact.read(path)
+    if 'model' not in facts:
+        raise CheckpointError(f'{path} is a checkpoint of a training; give it to fit(…, resume={str(path)!r}).')
+    saved = facts['model']
+    if model is None:
+        if not saved.get('architecture'):
+            raise CheckpointError(
+                f'{path} has the weights of {saved.get("class", "a model")} and not its architecture: '
+                f'build the model and call load({str(path)!r}, model).'
+            )
+        model = load_part(saved['framework'], 'encoder').build(saved['architecture'])
+    elif get_framework(model) != saved['framework']:
+        raise CheckpointError(f'{path} is of {saved["framework"]}, the model given is of {get_framework(model)}.')
+    inference.encoder(model).assign(arrays['weights'])
+    return model
+
+
+def _is_model(thing: Any) -> bool:
+    try:
+        get_framework(thing)
+    except ModelError:
+        return False
+    return True

@@ -1,0 +1,11 @@
+"""The callbacks by the name people know; an alias of `finetuner.tuner.callbacks`."""
+
+from typing import Any
+
+from finetuner.tuner import callbacks
+
+__all__ = callbacks.__all__
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(callbacks, name)

@@ -1,0 +1,25 @@
+"""How well a model retrieves; imported when first used."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from finetuner.evaluation import gallery, legacy, metrics, table
+    from finetuner.evaluation.evaluator import Evaluator
+    from finetuner.evaluation.search import top_k
+
+__all__ = ['Evaluator', 'gallery', 'legacy', 'metrics', 'table', 'top_k']
+
+_HOMES = {'Evaluator': 'evaluator', 'top_k': 'search'}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f'{__name__}.{_HOMES[name]}'), name)
+    if name in __all__:
+        return import_module(f'{__name__}.{name}')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,228 @@
+"""How well a model retrieves: query data is searched in index data, and every query has its own ground truth."""
+
+import operator
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from finetuner.console import logger
+from finetuner.data.readers import contents, read
+from finetuner.data.records import Records
+from finetuner.data.views import listed
+from finetuner.dispatch import get_namespace
+from finetuner.errors import DataError, enumerated
+from finetuner.evaluation import measures as chosen
+from finetuner.evaluation.ground_truth import GroundTruth, ground_truth
+from finetuner.evaluation.measures import Choice, Limit, Measure
+from finetuner.evaluation.metrics import Metric
+from finetuner.evaluation.search import ExactIndex, known
+from finetuner.typing import CollateFn, PreprocessFn
+
+# The most results judged at a time.
+_RESULTS = 1 << 20
+
+
+class Evaluator:
+    """Retrieval metrics of a model on some data.
+
+    Args:
+        query_data: labelled items, documents with matches graded 1 and -1, or pairs: anything that `fit` takes.
+        index_data: what is searched; None searches the query data itself (of sessions their matches, of pairs their
+            positives and negatives).
+        model: gives the embeddings; None takes those that the documents carry.
+        metrics: names of metrics, or `{name: (callable, keyword arguments)}`; None computes all.
+
+    Attributes:
+        per_query: the values of the last evaluation by metric, each (Q,); NaN for queries without a relevant item.
+        query_names: what the Q queries are called.
+        unanswered: the names of the queries without a relevant item in the index; they are left out of the means.
+
+    Raises:
+        DataError: the data cannot be read, or tells no relevant items.
+        ArgumentError: there is no such metric.
+    """
+
+    def __init__(self, query_data: Any, index_data: Any = None, model: Any = None, metrics: Choice = None) -> None:
+        self.query_data = read(query_data)
+        self.index_data: Records | None = None
+        if index_data is not None and not _same(index_data, query_data):
+            # What is relevant to sessions and pairs is said by the queries alone.
+            self.index_data = (read if self.query_data.kind == 'class' else contents)(index_data)
+        self.model = model
+        self.metrics = metrics if metrics is None or isinstance(metrics, str | Mapping) else list(metrics)
+        self.per_query: dict[str, np.ndarray] = {}
+        self.query_names: list[str] = []
+        self.unanswered: list[str] = []
+        self._truths: dict[bool, GroundTruth] = {}
+        chosen.measures(metrics)
+
+    @staticmethod
+    def default_metrics(legacy: bool = False) -> dict[str, tuple[Metric, dict[str, Any]]]:
+        """All metrics as `{name: (callable, keyword arguments)}`, to choose from or to add to."""
+        return chosen.default_metrics(legacy)
+
+    def evaluate(
+        self,
+        *,
+        exclude_self: bool = True,
+        limit: Limit = 20,
+        distance: str = 'cosine',
+        legacy: bool = False,
+        batch_size: int | None = None,
+        preprocess_fn: PreprocessFn | None = None,
+        collate_fn: CollateFn | None = None,
+        device: str | None = None,
+        num_workers: int = 0,
+        show_progress: bool | None = None,
+    ) -> dict[str, float]:
+        """The mean of every metric over the queries that have a relevant item.
+
+        Documents that are queries also get their own values, `document.evaluations[name].value`.
+
+        Args:
+            exclude_self: a query is neither retrieved for itself nor relevant to itself.
+            limit: how many results count: one number gives `precision_at_k`, a list of numbers `precision_at_1`, …;
+                None counts the whole index. `r_precision` and `map_at_r` look at as many as are relevant.
+            distance: 'cosine', 'euclidean', 'sqeuclidean' or 'dot'.
+            legacy: the original's definitions of the metrics, see `evaluation.legacy`.
+            batch_size: items encoded at a time.
+            preprocess_fn: from an item to its content.
+            collate_fn: from a list of contents to the model's input.
+            device: 'cpu', 'cuda', or None for a GPU if there is one.
+            num_workers: processes that prepare batches.
+            show_progress: None shows a bar on a terminal.
+
+        Raises:
+            DataError: no query has a relevant item, one is missing in the index, or without a model a document has
+                no embedding.
+            ArgumentError: a limit or the distance is impossible.
+        """
+        wanted, distance = chosen.measures(self.metrics, limit, legacy), known(distance)
+        truth = self.truth(exclude_self)
+        options = {
+            'batch_size': batch_size,
+            'preprocess_fn': preprocess_fn,
+            'collate_fn': collate_fn,
+            'device': device,
+            'num_workers': num_workers,
+            'show_progress': show_progress,
+        }
+        queries, index = self.vectors(truth, **options)
+        return self.judge(truth, ExactIndex(index, distance), queries, wanted)
+
+    def truth(self, exclude_self: bool = True) -> GroundTruth:
+        """What should be found for each query; made once.
+
+        Raises:
+            DataError: the data tells no relevant items, or no query has one.
+        """
+        if exclude_self not in self._truths:
+            truth = ground_truth(self.query_data, self.index_data, exclude_self)
+            lonely, count = np.flatnonzero(truth.n_relevant == 0), len(truth.queries)
+            if len(lonely) == count:
+                raise DataError(
+                    f'None of the {count} queries has a relevant item in the index{self._labels()}, so there is '
+                    f'nothing to measure. Expected labels, matches or pairs that bind queries to items of the index.'
+                )
+            if lonely.size:
+                logger.warning(
+                    f'{len(lonely)} of {count} queries have no relevant item in the index and are left out of the '
+                    f'means: {listed(self.query_data.names, truth.queries[lonely])}.'
+                )
+            self._truths[exclude_self] = truth
+        truth = self._truths[exclude_self]
+        self.query_names = [str(self.query_data.names[int(item)]) for item in truth.queries]
+        self.unanswered = [self.query_names[row] for row in np.flatnonzero(truth.n_relevant == 0)]
+        return truth
+
+    def vectors(self, truth: GroundTruth, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The vectors of the queries (Q, D) and of the index (M, D), from the model or the documents."""
+        other = self.query_data if self.index_data is None else self.index_data
+        if self.model is None:
+            return carried(self.query_data, truth.queries), carried(other, truth.index)
+        from finetuner.inference import embed_records
+
+        queries = embed_records(self.model, self.query_data, **options)
+        index = queries if other is self.query_data else embed_records(self.model, other, **options)
+        return queries[truth.queries], index[truth.index]
+
+    def judge(
+        self, truth: GroundTruth, index: ExactIndex, queries: np.ndarray, wanted: list[Measure]
+    ) -> dict[str, float]:
+        """Search, compare with the ground truth, and keep the values of every query."""
+        rows = np.flatnonzero(truth.n_relevant)
+        rows = rows[np.argsort(truth.n_relevant[rows], kind='stable')]  # those that need few results, together
+        values = {measure.name: np.full(len(truth.queries), np.nan) for measure in wanted}
+        size = len(index.vectors)
+        while len(rows):
+            count = max(_RESULTS // chosen.depth(wanted, truth.n_relevant[rows[:_RESULTS]], size), 1)
+            part, rows = rows[:count], rows[count:]
+            places, _ = index.search(queries[part], chosen.depth(wanted, truth.n_relevant[part], size), truth.own[part])
+            relevance = truth.relevance(part, places)
+            for measure in wanted:
+                values[measure.name][part] = measure(relevance, truth.n_relevant[part])
+        self.per_query = values
+        self._write(truth, values)
+        return {name: float(np.nanmean(each)) for name, each in values.items()}
+
+    def _write(self, truth: GroundTruth, values: dict[str, np.ndarray]) -> None:
+        # Documents of docarray before 0.30 have a place for it.
+        items, stored = self.query_data.contents, self.query_data.documents
+        if not isinstance(getattr(items[0], 'evaluations', None), defaultdict):
+            return
+        for row, item in enumerate(truth.queries.tolist()):
+            if truth.n_relevant[row]:
+                document = items[item]
+                for name, each in values.items():
+                    document.evaluations[name].value = float(each[row])
+                if stored is not None and stored is not items:  # on disk
+                    stored[item] = document
+
+    def _labels(self) -> str:
+        if self.index_data is None or self.query_data.labels is None:
+            return ''
+        ours, theirs = (list(dict.fromkeys(data.labels or ())) for data in (self.query_data, self.index_data))
+        return f' (labels of query_data: {enumerated(ours, most=3)}; of index_data: {enumerated(theirs, most=3)})'
+
+
+def _same(a: Any, b: Any) -> bool:
+    # One object, or tuples of the same objects, such as (contents, labels).
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(operator.is_, a, b))
+    return a is b
+
+
+def carried(records: Records, items: np.ndarray) -> np.ndarray:
+    """The embeddings that documents carry, (N, D).
+
+    Args:
+        records: documents.
+        items: (N,) which of them.
+
+    Raises:
+        DataError: an item has none, or not of the shape of the others; names it.
+    """
+    found: list[np.ndarray] = []
+    for item in items.tolist():
+        content = records.contents[item]
+        vector = getattr(content, 'embedding', None)
+        if vector is None:
+            what = 'has no embedding' if hasattr(content, 'embedding') else 'is no document and carries no embedding'
+            raise DataError(
+                f'Without a model every document must carry its embedding; {records.names[item]} {what}. '
+                f'Pass model=, or embed the documents first: finetuner.embed(model, documents).'
+            )
+        if hasattr(vector, 'toarray'):
+            vector = vector.toarray()  # of scipy, sparse
+        if not isinstance(vector, np.ndarray | list | tuple):
+            vector = get_namespace(vector).to_numpy(vector)
+        row = np.asarray(vector).reshape(-1)
+        if found and row.shape != found[0].shape:
+            raise DataError(
+                f'All embeddings must have one length; that of {records.names[item]} has {len(row)} numbers, '
+                f'that of {records.names[int(items[0])]} {len(found[0])}.'
+            )
+        found.append(row)
+    return np.stack(found)

@@ -1,0 +1,237 @@
+"""What should be found: the queries of a data set, the items they are searched among, and which of these are relevant.
+
+Nothing here is of size queries x index: relevance is asked only for what was retrieved, and relevant items are counted
+per label or kept as lists.
+
+    class    every item is a query; relevant is what shares a label with it
+    session  the roots are queries; relevant are their own matches of grade 1, and nothing else
+    pair     the distinct anchors are queries; relevant are the positives of all rows of an anchor
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from typing import cast
+
+import numpy as np
+
+from finetuner.data.labels import dense
+from finetuner.data.records import Label, Records
+from finetuner.data.views import listed
+from finetuner.errors import DataError
+
+
+class GroundTruth(ABC):
+    """Queries, index, and the relevance between them.
+
+    Attributes:
+        queries: (Q,) the query records' items that are queries.
+        index: (M,) the index records' items that are searched; a *place* below counts these.
+        own: (Q,) the query's own place in the index, where it is neither retrieved nor relevant; -1 for none.
+        n_relevant: (Q,) how many places are relevant.
+    """
+
+    queries: np.ndarray
+    index: np.ndarray
+    own: np.ndarray
+    n_relevant: np.ndarray
+
+    def __init__(self, queries: np.ndarray, index: np.ndarray, own: np.ndarray) -> None:
+        self.queries, self.index, self.own = queries, index, own
+
+    @abstractmethod
+    def relevant(self, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Whether places (B, W) are relevant to the queries `rows` (B,), as (B, W) booleans; anything at place -1."""
+
+    def relevance(self, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """What metrics take: (B, W) 1 where relevant, 0 where not, -1 where the place is -1.
+
+        Args:
+            rows: (B,) numbers of queries.
+            places: (B, W) what was retrieved for them.
+        """
+        found = self.relevant(rows, places) & (places != self.own[rows][:, None])
+        return np.where(places < 0, -1, found).astype(np.int8)
+
+
+class LabelTruth(GroundTruth):
+    """Relevant is what shares a label.
+
+    Args:
+        labels: (Q, L) codes of the queries' labels, each once; -1 is no label.
+        index_labels: (M, L) codes of the index, alike.
+    """
+
+    def __init__(
+        self, queries: np.ndarray, index: np.ndarray, own: np.ndarray, labels: np.ndarray, index_labels: np.ndarray
+    ) -> None:
+        super().__init__(queries, index, own)
+        self.labels, self.index_labels = labels, index_labels
+        rows = np.arange(len(queries))
+        self.n_relevant = self._counts() - ((own >= 0) & self.relevant(rows, own[:, None])[:, 0])
+
+    def relevant(self, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+        wanted = self.labels[rows]
+        found = np.zeros(places.shape, bool)
+        for column in self.index_labels.T:
+            there = column[places]
+            for label in wanted.T:
+                found |= (there == label[:, None]) & (label >= 0)[:, None]
+        return found
+
+    def _counts(self) -> np.ndarray:
+        # (Q,) how many items of the index share a label: counted once for each set of labels that occurs.
+        places, columns = np.nonzero(self.index_labels >= 0)
+        codes = self.index_labels[places, columns]
+        order = np.argsort(codes, kind='stable')
+        codes, places = codes[order], places[order]
+        kinds, which = np.unique(self.labels, axis=0, return_inverse=True)
+        starts, ends = np.searchsorted(codes, kinds, 'left'), np.searchsorted(codes, kinds, 'right')
+        counts = np.zeros(len(kinds), np.int64)
+        for number in range(len(kinds)):
+            lists = [places[a:b] for a, b in zip(starts[number], ends[number], strict=True)]  # of -1 an empty one
+            counts[number] = len(lists[0]) if len(lists) == 1 else len(np.unique(np.concatenate(lists)))
+        return counts[which.reshape(-1)]
+
+
+class ListedTruth(GroundTruth):
+    """Relevant is what is listed.
+
+    Args:
+        pairs: (P, 2) of query number and relevant place.
+    """
+
+    def __init__(self, queries: np.ndarray, index: np.ndarray, own: np.ndarray, pairs: np.ndarray) -> None:
+        super().__init__(queries, index, own)
+        pairs = pairs[pairs[:, 1] != own[pairs[:, 0]]]
+        self._keys = np.unique(pairs[:, 0] * max(len(index), 1) + pairs[:, 1])
+        self.n_relevant = np.bincount(self._keys // max(len(index), 1), minlength=len(queries))
+
+    def relevant(self, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+        if not len(self._keys):
+            return np.zeros(places.shape, bool)
+        keys = rows[:, None].astype(np.int64) * len(self.index) + places
+        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        found: np.ndarray = self._keys[at] == keys
+        return found
+
+
+def ground_truth(query: Records, index: Records | None = None, exclude_self: bool = True) -> GroundTruth:
+    """What should be found for each query of a data set.
+
+    Args:
+        query: labelled items, sessions, or pairs.
+        index: what is searched; None searches the query data itself: all labelled items, the matches of all sessions,
+            the positives and negatives of all pairs. Documents with one id are one document, and so are equal texts
+            where they stand in pairs.
+        exclude_self: leave a query out of its own results and of its own relevant items. With an index of its own
+            the query is recognised there by its document's id (in pairs also by its text), else by its position.
+
+    Raises:
+        DataError: the data tells no relevant items, or they are not in the index.
+    """
+    for role, data in (('query_data', query), ('index_data', index)):
+        if data is not None and not len(data):
+            raise DataError(f'There is nothing to evaluate: {role} is empty.')
+    if query.kind == 'class':
+        return _by_label(query, index, exclude_self)
+    if query.kind in ('session', 'pair'):
+        return _by_list(query, index, exclude_self)
+    has = {'instance': 'has no labels', 'score': 'has scores, which say how similar two items are'}[query.kind]
+    raise DataError(
+        f'Cannot tell what is relevant: query_data {has}. Expected a label per item, documents with matches '
+        f'graded 1 and -1, or pairs of an anchor and its positive.'
+    )
+
+
+def _by_label(query: Records, index: Records | None, exclude_self: bool) -> GroundTruth:
+    labels = cast(list[Label], query.labels)
+    queries = np.arange(len(query))
+    nowhere = np.full(len(query), -1)
+    if index is None:
+        codes, _ = dense(labels)
+        return LabelTruth(queries, queries, queries if exclude_self else nowhere, codes, codes)
+    if index.labels is None:
+        raise DataError('query_data has labels but index_data has none; expected a label per item in both.')
+    theirs = _ids(index)
+    places, known = np.arange(len(index)), dict[Hashable, int]()
+    if theirs is not None:
+        places, known = _once(theirs, places)
+    codes, _ = dense([*labels, *(index.labels[place] for place in places)])
+    ours = _ids(query) if exclude_self and known else None
+    own = nowhere if ours is None else _look_up(ours, known)
+    return LabelTruth(queries, places, own, codes[: len(query)], codes[len(query) :])
+
+
+def _by_list(query: Records, index: Records | None, exclude_self: bool) -> GroundTruth:
+    queries, owners, positives, others = _session(query) if query.kind == 'session' else _pairs(query)
+    if index is None:
+        ids = _ids(query) or range(len(query))
+        places = np.unique(np.concatenate([positives, others]))
+        theirs, wanted, selves = ([ids[item] for item in items] for items in (places, positives, queries))
+    else:
+        places = np.arange(len(index))
+        found, sought = _identities(index, places), _identities(query, positives)
+        if found is None or sought is None:
+            what = 'sessions' if query.kind == 'session' else 'pairs'
+            raise DataError(
+                f'Cannot find the relevant items of these {what} in index_data: expected documents with ids in '
+                f'both, or pairs of texts and an index of texts. Leave index_data out to search among query_data.'
+            )
+        theirs, wanted, selves = found, sought, _identities(query, queries) or []
+    places, known = _once(theirs, places)
+    relevant = _look_up(wanted, known)
+    lost = np.flatnonzero(relevant < 0)
+    if lost.size:
+        raise DataError(
+            f'Relevant items are not in the index data: {listed(query.names, positives[lost])}, '
+            f'relevant to {listed(query.names, queries[owners[lost]])}. Add them to index_data.'
+        )
+    own = _look_up(selves, known) if exclude_self and selves else np.full(len(queries), -1)
+    return ListedTruth(queries, places, own, np.column_stack([owners, relevant]).astype(np.int64))
+
+
+def _session(records: Records) -> tuple[np.ndarray, ...]:
+    # Queries; the query number and the item of every positive; the items that are relevant to nobody.
+    session, grade = cast(np.ndarray, records.session), cast(np.ndarray, records.grade)
+    queries, positives = np.flatnonzero(grade == 0), np.flatnonzero(grade > 0)
+    order = np.argsort(session[queries], kind='stable')
+    owners = order[np.searchsorted(session[queries], session[positives], sorter=order)]
+    return queries, owners, positives, np.flatnonzero(grade < 0)
+
+
+def _pairs(records: Records) -> tuple[np.ndarray, ...]:
+    rows = cast(np.ndarray, records.rows)
+    queries, first, owners = np.unique(rows[:, 0], return_index=True, return_inverse=True)
+    order = np.argsort(first)  # in the order of the rows
+    negatives = rows[:, 2:].ravel()
+    return queries[order], np.argsort(order)[owners.reshape(-1)], rows[:, 1], negatives[negatives >= 0]
+
+
+def _ids(records: Records) -> Sequence[Hashable] | None:
+    # Document ids; None where the items are no documents.
+    first = type(records.contents[0])
+    if any(base.__module__.partition('.')[0] == 'docarray' for base in first.__mro__):
+        return [records.contents[item].id for item in range(len(records))]
+    return None
+
+
+def _identities(records: Records, items: np.ndarray) -> list[Hashable] | None:
+    # The ids or texts of these items, by which they are the same in two containers; None where there are none.
+    ids = _ids(records)
+    if ids is not None:
+        return [ids[item] for item in items]
+    if len(items) and not isinstance(records.contents[int(items[0])], str):
+        return None
+    return [records.contents[int(item)] for item in items]
+
+
+def _once(identities: Sequence[Hashable], places: np.ndarray) -> tuple[np.ndarray, dict[Hashable, int]]:
+    # The places where something stands for the first time, and which of these that is.
+    first: dict[Hashable, int] = {}
+    for number, identity in enumerate(identities):
+        first.setdefault(identity, number)
+    return places[list(first.values())], {identity: number for number, identity in enumerate(first)}
+
+
+def _look_up(identities: Sequence[Hashable], known: Mapping[Hashable, int]) -> np.ndarray:
+    return np.fromiter((known.get(identity, -1) for identity in identities), np.int64, len(identities))

@@ -1,0 +1,189 @@
+"""Which metrics are computed, under which names, and on how many results."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from finetuner.errors import ArgumentError, nearest
+from finetuner.evaluation import legacy as original, metrics as standard
+from finetuner.evaluation.metrics import Metric
+
+Limit = int | Sequence[int] | None
+"""How many results count: one number, several, or None for the whole index."""
+
+Choice = str | Iterable[str] | Mapping[str, Any] | None
+"""Names of metrics, or `{name: (callable, keyword arguments)}`; None for all."""
+
+_CUT = re.compile(r'(.*_at)_([0-9]+)$')
+
+
+class Measure(NamedTuple):
+    """A metric as it is computed.
+
+    Attributes:
+        name: what the result is called.
+        function: takes all queries at once, `(relevance (Q, W), n_relevant (Q,), **options)`, if it has a parameter
+            `n_relevant`; else one query, `(relevance, **options)`, a list of 0 and 1, and `max_rel` if it takes that.
+        options: keyword arguments.
+        cut: how many results it is given; None for the whole index.
+        all_relevant: whether it needs as many results as the query has relevant items, whatever the cut.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    options: Mapping[str, Any]
+    cut: int | None
+    all_relevant: bool = False
+
+    def __call__(self, relevance: np.ndarray, n_relevant: np.ndarray) -> np.ndarray:
+        """(Q,) values.
+
+        Args:
+            relevance: (Q, W) as `metrics` takes it, with at least as many results as this measure needs.
+            n_relevant: (Q,) how many relevant items there are.
+        """
+        seen = relevance if self.all_relevant else relevance[:, : self.cut]
+        parameters = _parameters(self.function)
+        if 'n_relevant' in parameters:
+            values = self.function(seen, n_relevant, **self.options)
+        else:
+            takes = 'max_rel' in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+            values = [
+                self.function(
+                    [int(r) for r in row if r >= 0], **self.options, **({'max_rel': int(total)} if takes else {})
+                )
+                for row, total in zip(seen, n_relevant, strict=True)
+            ]
+        try:
+            given = np.asarray(values, float)
+        except (TypeError, ValueError):
+            given = np.empty(0)
+        if given.shape != (len(seen),):
+            raise ArgumentError(f'The metric {self.name!r} must give one number per query; it gave {values!r}.')
+        return given
+
+
+def measures(choice: Choice = None, limit: Limit = 20, legacy: bool = False) -> list[Measure]:
+    """The measures of an evaluation.
+
+    Args:
+        choice: names of metrics, with a number in place of `k` if it is to differ from the limit; or, as the original
+            took it, `{name: (callable, keyword arguments)}`. None takes all.
+        limit: one number gives `precision_at_k`; a list of numbers gives `precision_at_1`, …, one name for each;
+            None counts the whole index.
+        legacy: the original's definitions.
+
+    Raises:
+        ArgumentError: a name or a limit is impossible.
+    """
+    limits = _limits(limit)
+    known = original.METRICS if legacy else standard.METRICS
+    deepest = None if None in limits else max(k for k in limits if k is not None)
+    several = isinstance(limit, Iterable)
+    found: dict[str, Measure] = {}
+    if isinstance(choice, Mapping):
+        for name, value in choice.items():
+            function, options = _function(name, value)
+            takes = _parameters(function)
+            if not _needs_all(function) and {'n_relevant', 'k'} <= set(takes):
+                options.setdefault('k', deepest)
+            found[name] = Measure(name, function, options, _deeper(deepest, options.get('k')), _needs_all(function))
+        return list(found.values())
+    for name in known if choice is None else [choice] if isinstance(choice, str) else choice:
+        numbered = _CUT.match(str(name))
+        base = f'{numbered[1]}_k' if numbered else str(name)
+        if base not in standard.METRICS:
+            raise ArgumentError(f'There is no metric {name!r}. {nearest(str(name), standard.METRICS)}')
+        # What the original did not have has one definition.
+        metric = known.get(base, standard.METRICS[base])
+        if numbered:
+            cuts = _limits(int(numbered[2]))
+        elif base.endswith('_at_k'):
+            cuts = limits
+        else:
+            cuts = [deepest]
+        for k in cuts:
+            title = f'{base[:-1]}{k}' if cuts is limits and several else name
+            options = {} if _needs_all(metric) else {'k': k}
+            found[title] = Measure(title, metric, options, _deeper(deepest, k), _needs_all(metric))
+    return list(found.values())
+
+
+def default_metrics(legacy: bool = False) -> dict[str, tuple[Metric, dict[str, Any]]]:
+    """All metrics in the form `{name: (callable, keyword arguments)}`, to choose from or to add to."""
+    return {name: (function, {}) for name, function in (original.METRICS if legacy else standard.METRICS).items()}
+
+
+def resolve(monitor: str, names: Iterable[str], limit: Limit = 20) -> str:
+    """The name under which a result stands: with `limit=20`, 'precision_at_20' is 'precision_at_k'.
+
+    Args:
+        monitor: what someone calls it.
+        names: the names there are.
+        limit: the limit of the evaluation; with a list, 'precision_at_k' is that of the first.
+
+    Raises:
+        ArgumentError: there is no such result.
+    """
+    known = list(names)
+    limits = _limits(limit)
+    aliases = {name.removesuffix('k') + str(limits[0]): name for name in known if name.endswith('_at_k')}
+    for name in known:
+        numbered = _CUT.match(name)
+        if numbered and int(numbered[2]) == limits[0]:
+            aliases.setdefault(f'{numbered[1]}_k', name)
+    found = monitor if monitor in known else aliases.get(monitor)
+    if found is None:
+        raise ArgumentError(f'There is no result {monitor!r}. {nearest(monitor, known)}')
+    return found
+
+
+def depth(chosen: Iterable[Measure], n_relevant: np.ndarray, size: int) -> int:
+    """How many results the measures need, of an index of `size` items, for queries with `n_relevant` (Q,)."""
+    needed = 1
+    for measure in chosen:
+        if measure.all_relevant:
+            needed = max(needed, int(n_relevant.max(initial=0)))
+        else:
+            needed = max(needed, size if measure.cut is None else measure.cut)
+    return min(needed, size)
+
+
+def _needs_all(function: Callable[..., Any]) -> bool:
+    return function in (standard.r_precision, standard.map_at_r)
+
+
+def _deeper(deepest: int | None, k: Any) -> int | None:
+    return max(deepest, k) if deepest is not None and isinstance(k, int) else deepest
+
+
+def _limits(limit: Limit) -> list[int | None]:
+    if limit is None:
+        return [None]
+    numbers: list[Any] = list(limit) if isinstance(limit, Iterable) else [limit]
+    for number in numbers or [None]:
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+            raise ArgumentError(
+                f'limit counts results: a number of at least 1, a list of such, or None for all; it is {limit!r}.'
+            )
+    return [int(number) for number in numbers]
+
+
+def _function(name: str, value: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
+    function, options = value if isinstance(value, tuple | list) and len(value) == 2 else (value, {})
+    if not callable(function) or not isinstance(options, Mapping):
+        raise ArgumentError(
+            f'A metric of your own is (callable, keyword arguments); {name!r} is {value!r}. '
+            f"For example {{'precision_at_5': (precision_at_k, {{'k': 5}})}}."
+        )
+    return function, dict(options)
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some functions written in C tell none
+        return {}

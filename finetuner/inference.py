@@ -1,0 +1,248 @@
+"""From a model and data to vectors.
+
+An `Encoder` is all that Finetuner asks of a model, whatever its framework; everything that only needs vectors
+(evaluation, search, serving) stands on it.
+"""
+
+import inspect
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from finetuner import __version__
+from finetuner.console import track
+from finetuner.data.batch import Loader
+from finetuner.data.dataset import Dataset
+from finetuner.data.records import Records
+from finetuner.data.sampler import SequentialSampler
+from finetuner.dispatch import get_framework, load
+from finetuner.errors import ArgumentError, CheckpointError, ModelError, enumerated
+from finetuner.typing import CollateFn, Inputs, PreprocessFn, Tensor
+
+BATCH_SIZE = 64
+
+
+class Encoder(ABC):
+    """A model of one framework behind a few verbs.
+
+    Args:
+        model: the user's model; it is used, never copied.
+
+    Attributes:
+        framework: 'torch', 'keras' or 'paddle'.
+        model: as given.
+        device: where it runs, as placed: 'cpu' or 'cuda'.
+    """
+
+    framework: str
+    device: str = 'cpu'
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    @abstractmethod
+    def place(self, device: str | None) -> None:
+        """Move the model to 'cpu' or 'cuda'; None takes a GPU if there is one.
+
+        Raises:
+            ArgumentError: there is no such device here.
+        """
+
+    @abstractmethod
+    def forward(self, inputs: Inputs) -> Any:
+        """What the model gives for a batch, in evaluation mode and without gradient; the mode is restored."""
+
+    @abstractmethod
+    def weights(self) -> dict[str, np.ndarray]:
+        """Copies of all weights and statistics, by a name that is the same in every process."""
+
+    @abstractmethod
+    def assign(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Set the weights to what `weights` gave.
+
+        Raises:
+            CheckpointError: names or shapes are not this model's.
+        """
+
+    def architecture(self) -> dict[str, Any] | None:
+        """What `build` of the same module makes the model from again, for JSON; None where weights are all there is."""
+        return None
+
+    def facts(self) -> dict[str, Any]:
+        """What a saved model says of itself."""
+        return {
+            'framework': self.framework,
+            'class': type(self.model).__qualname__,
+            'finetuner': __version__,
+            'architecture': self.architecture(),
+        }
+
+    @abstractmethod
+    def trainable(self) -> int:
+        """The number of weights that training would change."""
+
+    @abstractmethod
+    def layers(self) -> list[str]:
+        """The class names of all layers, in the order of registration."""
+
+    def embed(self, inputs: Inputs) -> np.ndarray:
+        """The (B, D) float32 vectors of a batch.
+
+        Raises:
+            ModelError: the model gives something else.
+        """
+        output = checked(self.forward(inputs), length(inputs))
+        return np.asarray(load(self.framework, 'ops').to_numpy(output), np.float32)
+
+
+def encoder(model: Any) -> Encoder:
+    """The encoder of a model, by its framework; an encoder is given back as it is.
+
+    Raises:
+        ModelError: `model` is no model of a framework that Finetuner knows.
+    """
+    if isinstance(model, Encoder):
+        return model
+    found: Encoder = load(get_framework(model), 'encoder').Encoder(model)
+    return found
+
+
+def wanted_device(device: Any, gpu: bool, library: str) -> str:
+    """The device to use: 'cpu', or 'cuda' perhaps with a number.
+
+    Args:
+        device: what was asked for; None takes a GPU if there is one.
+        gpu: whether there is one.
+        library: what an error calls the framework.
+
+    Raises:
+        ArgumentError: there is no such device here.
+    """
+    if device is None:
+        return 'cuda' if gpu else 'cpu'
+    if not (isinstance(device, str) and re.fullmatch(r'cpu|cuda(:\d+)?', device)):
+        raise ArgumentError(f"device={device!r}: expected 'cpu', 'cuda' or 'cuda:1'.")
+    if device != 'cpu' and not gpu:
+        raise ArgumentError(f'device={device!r}, but {library} sees no GPU here. Use device="cpu" or leave it out.')
+    return device
+
+
+def checked(output: Any, n: int | None) -> Tensor:
+    """`output`, if it is a (B, D) tensor of numbers.
+
+    Raises:
+        ModelError: says what the model gives, and which arguments would make an embedding model of it.
+    """
+    shape = getattr(output, 'shape', None)
+    if shape is not None and len(shape) == 2 and n in (None, shape[0]) and 'float' in str(output.dtype):
+        return output
+    if shape is None:
+        what = f'a {type(output).__name__}'
+        if isinstance(output, Mapping):
+            what += f' with {", ".join(map(str, output))}'
+        elif isinstance(output, Sequence):
+            what += f' of {len(output)}'
+    else:
+        what = f'a tensor of shape {tuple(shape)} and type {output.dtype}'
+    raise ModelError(
+        f'An embedding model gives one vector per item, shape ({n or "B"}, D) of floats; this one gives {what}. '
+        f'Return a (B, D) tensor from the model: cut off its head, or pool its tokens. (What will do so for you are '
+        f"Tailor's arguments to_embedding_model=True, layer_name='…', pooling='mean', output_dim=128.)"
+    )
+
+
+def check_fit(own: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> None:
+    """Refuse weights whose names or shapes are not those of a model's own.
+
+    Raises:
+        CheckpointError: names them.
+    """
+    wrong = [
+        name
+        for name in sorted(own.keys() | weights.keys())
+        if name not in own or name not in weights or tuple(own[name].shape) != weights[name].shape
+    ]
+    if wrong:
+        if not own:
+            raise CheckpointError('The model has no weights yet: call it once, then give it its saved weights.')
+        raise CheckpointError(
+            f'The saved weights are of another model: {enumerated(wrong)} '
+            f'{"is" if len(wrong) == 1 else "are"} missing on one side or of another shape.'
+        )
+
+
+def leaves(f: Callable[[Any], Any], inputs: Inputs) -> Inputs:
+    """`inputs` with `f` applied to every array in it; dicts and lists keep their form."""
+    if isinstance(inputs, Mapping):
+        return {key: leaves(f, value) for key, value in inputs.items()}
+    if isinstance(inputs, list | tuple):
+        return type(inputs)(leaves(f, value) for value in inputs)
+    return f(inputs)
+
+
+def length(inputs: Inputs) -> int | None:
+    """B, the number of items in a batch of inputs, if it can be told."""
+    while isinstance(inputs, Mapping | list | tuple):
+        if not inputs:
+            return None
+        inputs = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs[0]
+    shape = getattr(inputs, 'shape', None)
+    return int(shape[0]) if shape else None
+
+
+def arguments(forward: Callable[..., Any], inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """How to call `forward` with a batch: positional and keyword arguments.
+
+    A dict is spread over the parameters of `forward` if they bear its keys, or if it takes any; a list or tuple is
+    spread over as many required parameters; everything else is the one argument.
+    """
+    try:
+        parameters = inspect.signature(forward).parameters.values()
+    except (TypeError, ValueError):  # a compiled function, which does not say
+        return (inputs,), {}
+    required = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
+    if isinstance(inputs, Mapping):
+        names = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        any_name = any(p.kind is p.VAR_KEYWORD for p in parameters) and {p.name for p in required} <= set(inputs)
+        if any_name or set(inputs) <= names:
+            return (), dict(inputs)
+    elif isinstance(inputs, list | tuple) and len(required) == len(inputs) > 1:
+        return tuple(inputs), {}
+    return (inputs,), {}
+
+
+def embed_records(
+    model: Any,
+    records: Records,
+    *,
+    batch_size: int | None = None,
+    preprocess_fn: PreprocessFn | None = None,
+    collate_fn: CollateFn | None = None,
+    device: str | None = None,
+    num_workers: int = 0,
+    show_progress: bool | None = None,
+) -> np.ndarray:
+    """The (n_items, D) float32 vectors of all items of some records, in their order.
+
+    Args:
+        model: a model or an `Encoder`; an encoder stays where it is placed.
+        records: what `finetuner.data.readers.read` gives.
+        batch_size: items at a time; 64 by default. Vectors do not depend on it beyond rounding.
+        preprocess_fn: from an item to its content.
+        collate_fn: from a list of contents to the model's input.
+        device: 'cpu', 'cuda', or None for a GPU if there is one.
+        num_workers: processes that prepare batches.
+        show_progress: None shows a bar on a terminal.
+    """
+    coder = encoder(model)
+    if coder is not model:
+        coder.place(device)
+    dataset = Dataset(records, preprocess_fn=preprocess_fn)
+    sampler = SequentialSampler(len(records.contents), batch_size or BATCH_SIZE)
+    loader = Loader(dataset, sampler, collate_fn=collate_fn, num_workers=num_workers)
+    batches = track(loader.epoch(0), len(loader), 'Encoding', show_progress)
+    vectors = [coder.embed(inputs) for inputs, _ in batches]
+    return np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)

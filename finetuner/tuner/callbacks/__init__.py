@@ -1,0 +1,22 @@
+"""Callbacks: what happens beside the training, one a file; imported when first used."""
+
+from importlib import import_module
+from typing import Any
+
+_MODULES = {
+    'BaseCallback': 'base:Callback',
+    'BestModelCheckpoint': 'best_model',
+    'Callback': 'base',
+    'EarlyStopping': 'early_stopping',
+    'EvaluationCallback': 'evaluation',
+    'ProgressBarCallback': 'progress_bar',
+    'TrainingCheckpoint': 'training_checkpoint',
+}
+__all__ = [*_MODULES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        module, _, other = _MODULES[name].partition(':')
+        return getattr(import_module(f'{__name__}.{module}'), other or name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -1,0 +1,227 @@
+"""A training in this process: data, defaults and checks, then the loop of the model's framework."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from pathlib import Path
+from types import NoneType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from finetuner import inference
+from finetuner.console import logger
+from finetuner.data.batch import Loader
+from finetuner.data.csv import CSVOptions
+from finetuner.data.dataset import Dataset
+from finetuner.data.readers import read
+from finetuner.data.records import Label, Records
+from finetuner.data.sampler import make_sampler
+from finetuner.data.samplers.base import BATCH_SIZE
+from finetuner.dispatch import load
+from finetuner.errors import ArgumentError, DataError
+from finetuner.losses import registry
+from finetuner.losses.base import Loss
+from finetuner.losses.objective import Objective
+from finetuner.tuner import schedule
+from finetuner.tuner.callbacks.base import Callback
+from finetuner.tuner.callbacks.evaluation import EvaluationCallback
+from finetuner.tuner.callbacks.progress_bar import ProgressBarCallback
+from finetuner.tuner.state import TunerState
+from finetuner.typing import CollateFn, PreprocessFn
+
+SEED = 42
+
+
+@dataclass(frozen=True)
+class History:
+    """What happened in a training.
+
+    Attributes:
+        before: the retrieval metrics of the untrained model, by name; empty if none were measured.
+        epochs: one dict an epoch: `epoch`, `train_loss`, `val_loss` (with `eval_data`), every metric,
+            `learning_rates` and `seconds`.
+    """
+
+    before: dict[str, float]
+    epochs: list[dict[str, Any]]
+
+    @property
+    def after(self) -> dict[str, float]:
+        """The same metrics as `before`, of the trained model."""
+        last = self.epochs[-1] if self.epochs else {}
+        return {name: last[name] for name in self.before if name in last}
+
+
+HISTORIES: WeakKeyDictionary[Any, History] = WeakKeyDictionary()
+
+
+def train(
+    model: Any,
+    train_data: Any,
+    eval_data: Any = None,
+    *,
+    epochs: int | None,
+    batch_size: int | None,
+    loss: Any,
+    loss_options: dict[str, Any] | None,
+    miner: Any,
+    miner_options: dict[str, Any] | None,
+    optimizer: str | None,
+    learning_rate: float | None,
+    configure_optimizer: Callable[[Any], Any] | None,
+    scheduler_step: str,
+    num_items_per_class: int | None,
+    supervision: str | None,
+    csv_options: CSVOptions | None,
+    allow_urls: bool,
+    preprocess_fn: PreprocessFn | None,
+    collate_fn: CollateFn | None,
+    callbacks: Sequence[Callback] | None,
+    num_workers: int,
+    device: str | None,
+    seed: int | None,
+    resume: str | Path | None,
+) -> History:
+    """Tune `model` in place; the arguments are those of `finetuner.fit`."""
+    coder = inference.encoder(model)
+    of_csv = {'csv_options': csv_options, 'allow_urls': allow_urls or None}
+    reading: dict[str, Any] = {name: value for name, value in of_csv.items() if value is not None}
+    reading['supervision'] = supervision
+    records = read(train_data, **reading)
+    objective = registry.resolve(
+        loss, miner, loss_options=loss_options, miner_options=miner_options, kind=records.kind, width=records.width
+    )
+    kind = coder.layers()
+    transformer = schedule.is_transformer(kind)
+    seed = _whole('seed', SEED if seed is None else seed, 0)
+    epochs = _whole('epochs', (3 if transformer else 10) if epochs is None else epochs, 1)
+    watching = _watching(callbacks)
+    _check(optimizer, learning_rate, configure_optimizer)
+    settings: dict[str, Any] = {
+        'batch_size': BATCH_SIZE if batch_size is None else batch_size,
+        'num_items_per_class': num_items_per_class,
+        'preprocess_fn': preprocess_fn,
+        'collate_fn': collate_fn,
+        'num_workers': num_workers,
+        'seed': seed,
+    }
+    loader = make_loader(records, objective, **settings)
+    eval_loader = None
+    if eval_data is not None:
+        judged = read(eval_data, **reading)
+        try:
+            registry.check(objective.loss, judged.kind, judged.width, objective.miner)
+            known = Dataset(judged, classes=loader.dataset.classes) if _of_classes(objective) else None
+            if known is not None and known.label is not None and (known.label < 0).all():
+                logger.info('No class of eval_data is trained: there is no val_loss, only retrieval is measured.')
+            else:
+                eval_loader = make_loader(judged, objective, **settings, classes=loader.dataset.classes)
+        except (ArgumentError, DataError) as error:
+            raise type(error)(f'eval_data: {error}') from error
+        if judged.kind in ('class', 'session', 'pair') and not any(isinstance(c, EvaluationCallback) for c in watching):
+            watching.insert(0, EvaluationCallback(judged))
+    watching.insert(0, ProgressBarCallback())
+    coder.place(device)
+    inputs, _ = next(iter(loader.epoch(0)))
+    dim = coder.embed(inputs).shape[1]  # refuses a model that gives no vectors, before anything is trained
+    if not coder.trainable():
+        raise ArgumentError('Every weight of the model is frozen: there is nothing to train. Unfreeze some.')
+    if learning_rate is None:
+        learning_rate = schedule.learning_rate(kind, coder.trainable())
+    tuner = load(coder.framework, 'tuner').Tuner(
+        coder,
+        objective,
+        dim=dim,
+        optimization=schedule.Optimization(learning_rate=learning_rate),
+        configure_optimizer=configure_optimizer,
+        scheduler_step=scheduler_step,
+        callbacks=watching,
+        seed=seed,
+    )
+    logger.info(
+        '%s on %s · %s · %r%s · %s · %d batches of %d an epoch · %d epochs · seed %d',
+        coder.framework, coder.device, records.summary(), objective.loss,
+        '' if objective.miner is None else f' · {objective.miner!r}',
+        f'AdamW, learning rate {learning_rate:g}' if configure_optimizer is None else 'own optimizer',
+        len(loader), loader.layout.rows * loader.layout.width, epochs, seed,
+    )  # fmt: skip
+    tuner.fit(loader, epochs, eval_loader, resume)
+    HISTORIES[model] = history = record(tuner.state)
+    return history
+
+
+def record(state: TunerState) -> History:
+    """The history in a state."""
+    return History(dict(state.before), list(state.history))
+
+
+def make_loader(
+    records: Records,
+    objective: Objective,
+    *,
+    batch_size: int,
+    num_items_per_class: int | None,
+    preprocess_fn: PreprocessFn | None,
+    collate_fn: CollateFn | None,
+    num_workers: int,
+    seed: int,
+    classes: list[Label] | None = None,
+) -> Loader:
+    """Batches of some records for an objective.
+
+    Args:
+        records: what to make them of.
+        objective: what they are for.
+        batch_size: as in `finetuner.fit`, like all that follow.
+        num_items_per_class: of labelled data.
+        preprocess_fn: from an item to its content.
+        collate_fn: from contents to the model's input.
+        num_workers: processes that prepare batches.
+        seed: what chance starts from.
+        classes: the classes that the loss has learned, where these are not the data that it learns from.
+
+    Raises:
+        DataError, ArgumentError: there can be no batch that teaches anything; says why.
+    """
+    pairs = not _of_classes(objective)
+    dataset = Dataset(records, preprocess_fn, None if pairs else classes)
+    sampler = make_sampler(dataset, batch_size, num_items_per_class=num_items_per_class, pairs=pairs, seed=seed)
+    return Loader(dataset, sampler, collate_fn=collate_fn, num_workers=num_workers, seed=seed)
+
+
+def _of_classes(objective: Objective) -> bool:
+    # Whether items are compared with classes that the loss learns, and not with each other.
+    return isinstance(objective.loss, Loss) and objective.loss.candidates == 'classes'
+
+
+def _check(optimizer: str | None, learning_rate: float | None, configure_optimizer: Any) -> None:
+    if configure_optimizer is not None and not callable(configure_optimizer):
+        raise ArgumentError(f'configure_optimizer={configure_optimizer!r}: expected a function, lambda model: …')
+    if configure_optimizer is not None and (optimizer, learning_rate) != (None, None):
+        raise ArgumentError('configure_optimizer makes the optimizer: leave optimizer and learning_rate out.')
+    if optimizer is not None and str(optimizer).lower() != 'adamw':
+        raise ArgumentError(
+            f'There is no optimizer {optimizer!r}. Known is: AdamW. Bring any other of your framework with '
+            f'configure_optimizer=lambda model: …'
+        )
+    if learning_rate is not None and not (isinstance(learning_rate, Real) and 0 < learning_rate < float('inf')):
+        raise ArgumentError(f'learning_rate={learning_rate!r}: expected a positive number, such as 0.001.')
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ArgumentError(f'{name}={value!r}: expected a whole number of at least {least}.')
+    return int(value)
+
+
+def _watching(callbacks: Sequence[Callback] | None) -> list[Callback]:
+    # The user's callbacks, but the progress bar, which every training has.
+    if not isinstance(callbacks, list | tuple | NoneType):
+        raise ArgumentError(f'callbacks={callbacks!r}: expected a list, such as [EarlyStopping()].')
+    for callback in callbacks or ():
+        if not isinstance(callback, Callback):
+            raise ArgumentError(
+                f'callbacks=[…, {callback!r}]: expected instances of finetuner.callback.Callback, '
+                f'for example EarlyStopping().'
+            )
+    return [callback for callback in callbacks or () if not isinstance(callback, ProgressBarCallback)]
