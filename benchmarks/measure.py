@@ -1,0 +1,53 @@
+"""CPU time and peak memory of functions that take turns in one process."""
+
+import ctypes
+import ctypes.util
+import gc
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+RESULTS = Path(__file__).parent / 'results'
+
+
+def cpu_seconds(functions: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """The least CPU time of each function; they take turns, so that what else the machine does falls on all."""
+    least = dict.fromkeys(functions, float('inf'))
+    for _ in range(rounds):
+        for name, function in functions.items():
+            start = process_time()
+            function()
+            least[name] = min(least[name], process_time() - start)
+    return least
+
+
+def peak_megabytes(function: Callable[[], Any]) -> float:
+    """How much more memory the process holds at its highest while `function` runs than before; Linux only."""
+    gc.collect()
+    _return_free_memory()
+    Path('/proc/self/clear_refs').write_text('5')  # the highest so far is the present
+    before = _kilobytes('VmRSS')
+    function()
+    return (_kilobytes('VmHWM') - before) / 1024
+
+
+def save(name: str, results: Mapping[str, Any]) -> Path:
+    """Write results beside those of the other benchmarks."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f'{name}.json'
+    path.write_text(json.dumps(results, indent=2) + '\n')
+    return path
+
+
+def _kilobytes(field: str) -> int:
+    line = next(line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1])
+
+
+def _return_free_memory() -> None:
+    # What glibc keeps of memory that was freed would hide as much of what is allocated next.
+    library = ctypes.CDLL(ctypes.util.find_library('c'))
+    if hasattr(library, 'malloc_trim'):
+        library.malloc_trim(0)
