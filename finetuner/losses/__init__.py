@@ -3,14 +3,14 @@
 from importlib import import_module
 from typing import Any
 
-from finetuner.losses.names import LOSSES, find, get
+from finetuner.losses.names import LOSSES, WRAPPERS, find, get
 
 _MODULES = ('distances', 'miners', 'reduce', 'relation')
-__all__ = ['get', *_MODULES, *LOSSES]  # noqa: PLE0604
+__all__ = ['get', *_MODULES, *LOSSES, *WRAPPERS]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    if name in LOSSES:
+    if name in LOSSES or name in WRAPPERS:
         return find(name)
     if name in _MODULES:
         return import_module(f'{__name__}.{name}')
@@ -18,4 +18,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *LOSSES})
+    return sorted({*globals(), *_MODULES, *LOSSES, *WRAPPERS})

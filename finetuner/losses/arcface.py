@@ -45,7 +45,7 @@ class ArcFaceLoss(Loss):
     def __post_init__(self) -> None:
         check_reducer(self.reducer)
 
-    def parameters(self, dim: int, n_classes: int) -> dict[str, np.ndarray]:
+    def parameters(self, dim: int, n_classes: int, means: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """`classes (C, D)`: random directions, the same for the same sizes."""
         draw = np.random.default_rng(0).standard_normal((n_classes, dim))
         return {'classes': (draw / np.linalg.norm(draw, axis=1, keepdims=True)).astype(np.float32)}

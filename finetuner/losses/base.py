@@ -1,7 +1,7 @@
 """What a loss is: a value without a framework, from anchors, candidates and who belongs to whom to one number."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -27,6 +27,10 @@ class Loss(ABC):
         candidates: what anchors are compared with, other 'items' or learned 'classes'.
         columns: how many columns scored data must have, anchors included; None where any number will do.
         across: whether in session data the members of other sessions are negatives.
+        by_class: the names of what it learns with one entry per class, where candidates are items; the formula gets
+            them as (N, 1), of each anchor's first class.
+        guided: whether it needs a guide, see `Relation.guide`.
+        centers: learned candidates per class, one class after the other.
         miner: what narrows the relation before the formula sees it.
     """
 
@@ -34,7 +38,14 @@ class Loss(ABC):
     candidates: ClassVar[Literal['items', 'classes']] = 'items'
     columns: ClassVar[int | None] = None
     across: ClassVar[bool] = False
+    by_class: ClassVar[tuple[str, ...]] = ()
+    guided: ClassVar[bool] = False
     miner: Mine | None = None
+
+    @property
+    def centers(self) -> int:
+        """Learned candidates per class."""
+        return 1
 
     def __call__(self, anchors: Tensor, candidates: Tensor, relation: Any = None, **learned: Tensor) -> Tensor:
         """The loss of (N, D) anchors against (M, D) candidates: a scalar.
@@ -48,10 +59,15 @@ class Loss(ABC):
             learned: the loss's own parameters, as `parameters` names them.
 
         Raises:
-            ArgumentError: there are no scores for a loss that expects them.
+            ArgumentError: there are no scores for a loss that expects them, or it needs a guide and there is none.
         """
         if relation is None:
             anchors, candidates, relation = self._label(anchors, candidates, learned)
+        if self.guided and getattr(relation, 'guide', None) is None:
+            raise ArgumentError(
+                f'{type(self).__name__} needs a guide: give fit(…, guide=model), or here '
+                f'relation._replace(guide=similarities) with (N, M) of them.'
+            )
         xp = get_namespace(anchors)
         itself = candidates is anchors
         anchors = distances.at_least_float32(anchors)
@@ -70,6 +86,9 @@ class Loss(ABC):
                 f'scores) with (N, D), (K * N, D) and (N, S) arrays.'
             )
         if self.candidates == 'items':
+            if self.by_class:
+                code = label_codes(np.asarray(labels) if isinstance(labels, Sequence) else labels, like=anchors)
+                learned |= of_anchors(self.by_class, learned, code['label'])
             return anchors, anchors, same_class(labels, like=anchors)
         if 'classes' not in learned:
             raise ArgumentError(
@@ -78,7 +97,7 @@ class Loss(ABC):
             )
         classes = learned.pop('classes')
         labels = np.asarray(labels) if isinstance(labels, Sequence) else labels  # class numbers, not names
-        return anchors, classes, classify(label_codes(labels, like=anchors), int(classes.shape[0]), 1)
+        return anchors, classes, classify(label_codes(labels, like=anchors), int(classes.shape[0]) // self.centers, 1)
 
     @abstractmethod
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Any, **learned: Tensor) -> Tensor:
@@ -88,14 +107,101 @@ class Loss(ABC):
         """(N, M) distances as the loss sees them, for miners; or, on the same vectors, the distance called `name`."""
         return distances.between(anchors, candidates, name or 'cosine', unit=True)
 
-    def parameters(self, dim: int, n_classes: int) -> dict[str, np.ndarray]:
-        """The initial values of what the loss learns, by name; most learn nothing.
+    def parameters(self, dim: int, n_classes: int, means: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """The initial values (float32) of what the loss learns, by name; most learn nothing.
 
         Args:
             dim: D, the size of the embeddings.
             n_classes: C, the number of classes in the data.
+            means: (C, D) the mean direction of each class in the untuned model, to start from; None starts from noise.
         """
         return {}
+
+    def members(self) -> 'Iterator[Loss]':
+        """The losses that this one is made of: itself, or those that it wraps."""
+        yield self
+
+
+Value = Callable[[Loss, Callable[[Tensor], Tensor], dict[str, Tensor]], Tensor]
+"""`f(loss, change, learned)`: the value of an inner loss on the batch with its vectors changed."""
+
+
+class Wrapper(Loss):
+    """A loss made of other losses, on the same batch or on a changed one. Subclasses define `combine`.
+
+    Its name for what an inner loss learns is the inner name, followed by `_<place>` where it wraps several.
+    """
+
+    @property
+    def inner(self) -> tuple[Loss, ...]:
+        """The losses that it wraps."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def combine(self, value: Value, embeddings: Tensor, learned: dict[str, Tensor]) -> Tensor:
+        """One number from the values of the wrapped losses.
+
+        Args:
+            value: see `Value`; called with what `own` gives of `learned`.
+            embeddings: (rows * width, D) of the batch.
+            learned: what all of them learned.
+        """
+
+    def compute(self, anchors: Tensor, candidates: Tensor, relation: Any, **learned: Tensor) -> Tensor:
+        """The combination, of given anchors and candidates."""
+
+        def value(loss: Loss, change: Callable[[Tensor], Tensor], own: dict[str, Tensor]) -> Tensor:
+            first = change(anchors)
+            return loss(first, first if candidates is anchors else change(candidates), relation, **own)
+
+        return self.combine(value, anchors, learned)
+
+    def _label(self, anchors: Tensor, labels: Any, learned: dict[str, Tensor]) -> tuple[Tensor, Tensor, Any]:
+        raise NotImplementedError
+
+    def __call__(self, anchors: Tensor, candidates: Tensor, relation: Any = None, **learned: Tensor) -> Tensor:
+        """The loss of anchors against candidates, or with `loss(embeddings, labels)` of a batch; see `Loss`."""
+        if relation is not None:
+            return self.compute(anchors, candidates, relation, **learned)
+        return self.combine(lambda loss, change, own: loss(change(anchors), candidates, **own), anchors, learned)
+
+    def parameters(self, dim: int, n_classes: int, means: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Those of the wrapped losses."""
+        return {
+            self._name(name, place): value
+            for place, loss in enumerate(self.inner)
+            for name, value in loss.parameters(dim, n_classes, means).items()
+        }
+
+    def own(self, place: int, learned: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the wrapped loss at a place learned, by its own names."""
+        names = self.inner[place].parameters(1, 1)
+        return {name: learned[self._name(name, place)] for name in names}
+
+    def _name(self, name: str, place: int) -> str:
+        return name if len(self.inner) == 1 else f'{name}_{place}'
+
+    def members(self) -> Iterator[Loss]:
+        """Those that it wraps."""
+        for loss in self.inner:
+            yield from loss.members()
+
+
+def of_anchors(names: tuple[str, ...], learned: dict[str, Tensor], label: Tensor) -> dict[str, Tensor]:
+    """What was learned for each class, as (N, 1) for each anchor by its first label; what has one entry stays.
+
+    Args:
+        names: of what has an entry per class.
+        learned: all that was learned.
+        label: (N, L) codes; -1 takes the first entry, for such an anchor has no pairs that it could matter to.
+    """
+    xp = get_namespace(label)
+    first = xp.maximum(label[:, 0], xp.zeros_like(label[:, 0]))
+    return {
+        name: learned[name] if learned[name].shape[0] == 1 else xp.reshape(xp.take(learned[name], first), (-1, 1))
+        for name in names
+        if name in learned
+    }
 
 
 class DistanceLoss(Loss):
@@ -122,9 +228,17 @@ def mine(miner: Miner | Mine, loss: Any, anchors: Tensor, candidates: Tensor, re
     xp = get_namespace(anchors)
     name = getattr(miner, 'distance', None)
     a, b = xp.stop_gradient(anchors), xp.stop_gradient(candidates)
-    if not isinstance(loss, Loss):
-        return miner(distances.between(a, b, name or 'cosine', unit=True), relation)
-    judged = loss.measure(a, b, name)
+
+    def measure(a: Tensor, b: Tensor) -> Tensor:
+        if isinstance(loss, Loss):
+            return loss.measure(a, b, name)
+        return distances.between(a, b, name or 'cosine', unit=True)
+
+    judged = measure(a, b)
+    if getattr(miner, 'third_side', False):
+        relation = relation._replace(between=measure(b, b))
+    if getattr(miner, 'by_value', False):
+        relation = miner.choose(lambda part: loss(a, b, part), relation)  # type: ignore[union-attr]
     mined = miner(judged, relation)
     # Left out where they are the loss's own: it has them, and what it knows to be its own it can count faster.
     return mined._replace(distances=None) if name is None and mined.distances is judged else mined

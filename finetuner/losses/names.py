@@ -18,6 +18,10 @@ LOSSES = {
     'TripletLoss': 'triplet',
     'TripletMarginLoss': 'triplet',
 }
+WRAPPERS = {
+    'CrossBatchMemory': 'memory',
+}
+"""Losses made of others, which they are given: `get('CrossBatchMemory', loss='InfoNCELoss')`."""
 MINERS = {
     'AllMiner': 'base',
     'SiameseEasyHardMiner': 'easyhard',
@@ -42,7 +46,7 @@ def find(name: str, kind: str = 'loss') -> type:
     Raises:
         ArgumentError: there is none of that name.
     """
-    table, package = (LOSSES, 'finetuner.losses') if kind == 'loss' else (MINERS, 'finetuner.losses.miners')
+    table, package = (MINERS, 'finetuner.losses.miners') if kind == 'miner' else (LOSSES | WRAPPERS, 'finetuner.losses')
     if name in _NO_LOSSES:
         raise ArgumentError(f'{name} is a building block and no loss: {_NO_LOSSES[name]}.')
     if name not in table:
@@ -76,3 +80,23 @@ def build(found: type, **options: Any) -> Any:
             hint = nearest(option, known) if known else 'It takes none.'
             raise ArgumentError(f'{found.__name__} has no option {option!r}. {hint}')
     return found(**options)
+
+
+def as_loss(what: Any) -> Any:
+    """A loss that a wrapper is given, of what people name it by.
+
+    Args:
+        what: a loss, its name, or `(name, options)`.
+
+    Raises:
+        ArgumentError: there is none of that name, or it is none.
+    """
+    if isinstance(what, str):
+        return get(what)
+    if isinstance(what, tuple | list) and len(what) == 2 and isinstance(what[0], str) and isinstance(what[1], dict):
+        return get(what[0], **what[1])
+    if not hasattr(what, 'members'):
+        raise ArgumentError(
+            f"{what!r} is no loss: expected one, its name, or (name, options) such as ('InfoNCELoss', {{}})."
+        )
+    return what

@@ -1,13 +1,15 @@
 """From the embeddings of a batch and its codes to the one number that training lowers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from finetuner.dispatch import get_namespace
 from finetuner.losses import distances
-from finetuner.losses.base import Loss, Mine, mine
+from finetuner.losses.base import Loss, Mine, Wrapper, mine, of_anchors
+from finetuner.losses.memory import CrossBatchMemory, Memory
 from finetuner.losses.relation import Scores, classify, relate
 from finetuner.typing import Codes, Layout, Learned, Tensor
 
@@ -24,36 +26,94 @@ class Objective:
     loss: Loss | Callable[..., Tensor]
     miner: Mine | None = None
 
-    def parameters(self, dim: int, n_classes: int) -> dict[str, np.ndarray]:
-        """The initial values of what the loss learns, by name."""
-        return self.loss.parameters(dim, n_classes) if isinstance(self.loss, Loss) else {}
+    def members(self) -> list[Any]:
+        """The losses, without what wraps them."""
+        return list(self.loss.members()) if isinstance(self.loss, Loss) else [self.loss]
 
-    def __call__(self, embeddings: Tensor, codes: Codes, layout: Layout, learned: Learned | None = None) -> Tensor:
+    def parameters(self, dim: int, n_classes: int, means: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """The initial values of what the loss learns, by name."""
+        return self.loss.parameters(dim, n_classes, means) if isinstance(self.loss, Loss) else {}
+
+    def memory(self, dim: int, codes: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np.ndarray]:
+        """The empty memory of earlier batches, by name; nothing where the loss has none.
+
+        Args:
+            dim: D, the size of the embeddings.
+            codes: of any batch.
+            layout: of all batches.
+        """
+        return self.loss.empty(dim, codes, layout) if isinstance(self.loss, CrossBatchMemory) else {}
+
+    def remember(self, memory: Memory, embeddings: Tensor, codes: Codes, layout: Layout) -> dict[str, Tensor]:
+        """The memory after a batch; the oldest are forgotten."""
+        if not isinstance(self.loss, CrossBatchMemory):
+            return {}
+        return self.loss.remember(memory, distances.at_least_float32(embeddings), codes, layout)
+
+    def __call__(
+        self,
+        embeddings: Tensor,
+        codes: Codes,
+        layout: Layout,
+        learned: Learned | None = None,
+        memory: Memory | None = None,
+    ) -> Tensor:
         """The loss of a batch: a scalar.
 
         Args:
             embeddings: (rows * width, D); computed on in float32 at least, whatever the model's precision.
-            codes: the supervision of the batch, see `relate`, or `score (rows, S)`.
+            codes: the supervision of the batch, see `relate`, or `score (rows, S)`; perhaps `guide (rows * width, G)`
+                vectors of a guide and `lots (rows, L)` for miners that draw.
             layout: how the batch is laid out.
             learned: the present values of `parameters`.
+            memory: earlier batches, as `remember` gave them before this one.
         """
-        xp = get_namespace(embeddings)
-        embeddings = distances.at_least_float32(embeddings)
-        learned = dict(learned or {})
-        loss = self.loss
+        x = distances.at_least_float32(embeddings)
+        return self._value(self.loss, lambda vectors: vectors, x, codes, layout, dict(learned or {}), memory or {})
+
+    def _value(
+        self,
+        loss: Any,
+        change: Callable[[Tensor], Tensor],
+        x: Tensor,
+        codes: Codes,
+        layout: Layout,
+        learned: dict[str, Tensor],
+        memory: Memory,
+    ) -> Tensor:
+        if isinstance(loss, Wrapper):
+            return loss.combine(
+                lambda inner, more, own: self._value(
+                    inner, lambda vectors: more(change(vectors)), x, codes, layout, own, memory
+                ),
+                change(x),
+                learned,
+            )
+        xp = get_namespace(x)
+        x = change(x)
         if isinstance(loss, Loss) and loss.candidates == 'classes':
             relation = classify(codes, layout.n_classes, layout.most)
-            return loss(embeddings, learned.pop('classes'), relation, **learned)
-        anchors = candidates = embeddings
+            return loss(x, learned.pop('classes'), relation, **learned)
+        anchors = candidates = x
         rows = columns = codes
+        most = layout.most
         if layout.width > 1:
-            anchors, candidates = embeddings[: layout.rows], embeddings[layout.rows :]
+            anchors, candidates = x[: layout.rows], x[layout.rows :]
             rows = {name: code[: layout.rows] for name, code in codes.items()}
             columns = {name: code[layout.rows :] for name, code in codes.items()}
         if 'score' in codes:
-            scores = Scores(xp.cast(codes['score'], embeddings.dtype), layout.width - 1)
+            scores = Scores(xp.cast(codes['score'], x.dtype), layout.width - 1)
             return loss(anchors, candidates, scores, **learned)
-        relation = relate(rows, columns, layout.most, across=getattr(loss, 'across', False))
+        if memory:
+            candidates, columns = CrossBatchMemory.extend(memory, change, candidates, columns, layout)
+            most = candidates.shape[0]
+        relation = relate(rows, columns, most, across=getattr(loss, 'across', False))
+        if 'guide' in codes:
+            relation = relation._replace(guide=distances.cosine_similarity(rows['guide'], columns['guide']))
+        if 'lots' in codes:
+            relation = relation._replace(lots=rows['lots'])
+        if getattr(loss, 'by_class', ()):
+            learned |= of_anchors(loss.by_class, learned, rows['label'])
         if self.miner is not None:
             relation = mine(self.miner, loss, anchors, candidates, relation)
         return loss(anchors, candidates, relation, **learned)

@@ -91,16 +91,19 @@ def check(loss: Any, kind: str, width: int = 1, miner: Any = None) -> None:
         ArgumentError: it cannot; says why and names the losses that can.
     """
     name = _name(loss)
-    if isinstance(loss, Loss) and not _fits(type(loss), kind, width):
-        came = f'{KINDS[kind]} in {width} columns' if kind == 'score' else KINDS[kind]
-        fitting = [other for other in sorted(LOSSES) if _fits(find(other), kind, width)]
-        suited = f'Losses that fit: {", ".join(fitting)}.' if fitting else 'No loss fits such data.'
-        raise ArgumentError(f'{name} needs {_needs(type(loss))}; this data has {came}. {suited}')
+    members = list(loss.members()) if isinstance(loss, Loss) else [loss]
+    for member in members:
+        if isinstance(member, Loss) and not _fits(type(member), kind, width):
+            came = f'{KINDS[kind]} in {width} columns' if kind == 'score' else KINDS[kind]
+            fitting = [other for other in sorted(LOSSES) if _fits(find(other), kind, width)]
+            suited = f'Losses that fit: {", ".join(fitting)}.' if fitting else 'No loss fits such data.'
+            raise ArgumentError(f'{_name(member)} needs {_needs(type(member))}; this data has {came}. {suited}')
     if miner is None:
         return
-    if getattr(loss, 'miner', None) is not None:
-        raise ArgumentError(f'{name} has its own miner already, {loss.miner!r}; take that or miner={miner!r}.')
-    if kind == 'score' or getattr(loss, 'candidates', 'items') == 'classes':
+    own = next((member.miner for member in members if getattr(member, 'miner', None) is not None), None)
+    if own is not None:
+        raise ArgumentError(f'{name} has its own miner already, {own!r}; take that or miner={miner!r}.')
+    if kind == 'score' or all(getattr(member, 'candidates', 'items') == 'classes' for member in members):
         why = 'compares items with learned classes' if kind != 'score' else 'goes by the scores of all rows'
         raise ArgumentError(f'{_name(miner)} has nothing to choose from: {name} {why}. Leave the miner out.')
     if width > 1 and getattr(miner, 'within', False):
@@ -113,13 +116,13 @@ def check(loss: Any, kind: str, width: int = 1, miner: Any = None) -> None:
 def _fits(loss: type[Loss], kind: str, width: int) -> bool:
     if kind == 'score' or loss.expects is Scores:
         return kind == 'score' and loss.expects is Scores and loss.columns in (None, width)
-    return loss.candidates == 'items' or kind == 'class'
+    return kind == 'class' or (loss.candidates == 'items' and not loss.by_class)
 
 
 def _needs(loss: type[Loss]) -> str:
     if loss.expects is Scores:
         return 'scores' if loss.columns is None else f'scores in {loss.columns} columns'
-    return KINDS['class'] if loss.candidates == 'classes' else 'labels, sessions, pairs or instances'
+    return KINDS['class'] if loss.candidates == 'classes' or loss.by_class else 'labels, sessions, pairs or instances'
 
 
 def _make(what: Any, kind: str, own: type, other: type, options: Mapping[str, Any]) -> Any:

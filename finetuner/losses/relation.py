@@ -42,6 +42,11 @@ class Relation(NamedTuple):
         keep: the rule of a triplet miner: from the distances anchor-positive (N, 1), anchor-negative (N, M) and
             positive-negative (N, M) or None, an (N, M) mask of the triplets that count. None keeps all.
         distances: (N, M) what `keep` judges by; None leaves it to the loss, which has its own.
+        between: (M, M) the same between the candidates, for rules that look at the third side of a triplet.
+        drawn: the triplets that a miner drew, T for each anchor: (N, T) places of positives and (N, T) of negatives,
+            int32, -1 where there is none. With them all others are out.
+        lots: (N, L) random numbers from [0, 1), for miners that draw.
+        guide: (N, M) similarities in the eyes of a guide, for losses and miners that trust it.
     """
 
     positives: Tensor
@@ -49,6 +54,10 @@ class Relation(NamedTuple):
     most: int
     keep: Keep | None = None
     distances: Tensor | None = None
+    between: Tensor | None = None
+    drawn: tuple[Tensor, Tensor] | None = None
+    lots: Tensor | None = None
+    guide: Tensor | None = None
 
     def pairs(self) -> np.ndarray:
         """The related pairs as rows `(anchor, candidate, 1 or 0)`, positives first; for people, in numpy."""
@@ -77,6 +86,9 @@ class Relation(NamedTuple):
             (N, M) booleans: at most one positive per anchor; and the negatives that form a triplet with it.
         """
         xp = get_namespace(self.positives)
+        if self.drawn is not None:
+            yield from self._visit_drawn(*self.drawn)
+            return
         order = xp.cumsum(xp.cast(self.positives, xp.int32), axis=1)
         d = distances if self.distances is None else self.distances
         if self.keep is not None and d is None:
@@ -86,8 +98,29 @@ class Relation(NamedTuple):
             kept = self.negatives & xp.any(pick, axis=1, keepdims=True)
             if self.keep is not None:
                 near = xp.sum(xp.where(pick, d, 0.0), axis=1, keepdims=True)
-                kept = kept & self.keep(near, d, None)
+                third = None if self.between is None else xp.take(self.between, place_of(pick), axis=0)
+                kept = kept & self.keep(near, d, third)
             yield pick, kept
+
+    def _visit_drawn(self, near: Tensor, far: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        xp = get_namespace(near)
+        candidates = xp.reshape(xp.positions(xp.transpose(self.positives)), (1, -1))
+        for step in range(near.shape[1]):
+            pick = self.positives & (candidates == near[:, step : step + 1])
+            kept = self.negatives & (candidates == far[:, step : step + 1])
+            yield pick, kept & xp.any(pick, axis=1, keepdims=True)
+
+    @property
+    def mined(self) -> bool:
+        """Whether some triplets of its positives and negatives are out."""
+        return self.keep is not None or self.drawn is not None
+
+
+def place_of(pick: Tensor) -> Tensor:
+    """(N,) int32 the column of the one that holds in each row of an (N, M) mask; 0 where none does."""
+    xp = get_namespace(pick)
+    places = xp.reshape(xp.positions(xp.transpose(pick)), (1, -1))
+    return xp.sum(xp.where(pick, places, xp.zeros_like(places)), axis=1)
 
 
 class Scores(NamedTuple):

@@ -104,6 +104,6 @@ def hinge(d: Tensor, relation: Relation, margin: float, reducer: str) -> Tensor:
 
 def _number(relation: Relation, d: Tensor) -> Tensor:
     # (N,) how many triplets each anchor has.
-    if relation.keep is None:
+    if not relation.mined:
         return count(relation.positives, d, axis=1) * count(relation.negatives, d, axis=1)
     return slopes(relation, d)[1]

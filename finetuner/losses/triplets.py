@@ -49,7 +49,7 @@ def pairs(relation: Relation, distances: Callable[[], Tensor]) -> Pairs:
         relation: perhaps mined.
         distances: gives the loss's own distances (N, M), which a miner without any judges by.
     """
-    if relation.keep is None:
+    if not relation.mined:
         return Pairs(relation.positives, relation.negatives)
     towards, away = counts(relation, relation.distances if relation.distances is not None else distances())
     return Pairs(towards > 0, away > 0, towards, away)
@@ -97,6 +97,7 @@ def _in_blocks(
             positives=relation.positives[rows],
             negatives=relation.negatives[rows],
             distances=None if relation.distances is None else relation.distances[rows],
+            drawn=None if relation.drawn is None else (relation.drawn[0][rows], relation.drawn[1][rows]),
         )
         parts.append(count(block, d[rows]))
     return xp.concatenate([first for first, _ in parts], axis=0), xp.concatenate([last for _, last in parts], axis=0)
@@ -104,6 +105,8 @@ def _in_blocks(
 
 def _counts(relation: Relation, d: Tensor, below: float) -> tuple[Tensor, Tensor]:
     band = Band() if relation.keep is None else relation.keep
+    if relation.drawn is not None:
+        return _visited(relation, d, below)
     one_distance = relation.keep is None or relation.distances is None or below == math.inf
     if relation.most > FEW and isinstance(band, Band) and one_distance:
         return _sorted(relation, d if relation.distances is None else relation.distances, band, below)

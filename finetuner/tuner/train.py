@@ -111,7 +111,7 @@ def train(
         judged = read(eval_data, **reading)
         try:
             registry.check(objective.loss, judged.kind, judged.width, objective.miner)
-            known = Dataset(judged, classes=loader.dataset.classes) if _of_classes(objective) else None
+            known = Dataset(judged, classes=loader.dataset.classes) if _knows_classes(objective) else None
             if known is not None and known.label is not None and (known.label < 0).all():
                 logger.info('No class of eval_data is trained: there is no val_loss, only retrieval is measured.')
             else:
@@ -183,15 +183,17 @@ def make_loader(
     Raises:
         DataError, ArgumentError: there can be no batch that teaches anything; says why.
     """
-    pairs = not _of_classes(objective)
-    dataset = Dataset(records, preprocess_fn, None if pairs else classes)
+    pairs = any(getattr(loss, 'candidates', 'items') == 'items' for loss in objective.members())
+    dataset = Dataset(records, preprocess_fn, classes if _knows_classes(objective) else None)
     sampler = make_sampler(dataset, batch_size, num_items_per_class=num_items_per_class, pairs=pairs, seed=seed)
     return Loader(dataset, sampler, collate_fn=collate_fn, num_workers=num_workers, seed=seed)
 
 
-def _of_classes(objective: Objective) -> bool:
-    # Whether items are compared with classes that the loss learns, and not with each other.
-    return isinstance(objective.loss, Loss) and objective.loss.candidates == 'classes'
+def _knows_classes(objective: Objective) -> bool:
+    # Whether it learns something of each class, so that the codes of classes must stay the same.
+    return any(
+        isinstance(loss, Loss) and (loss.candidates == 'classes' or bool(loss.by_class)) for loss in objective.members()
+    )
 
 
 def _check(optimizer: str | None, learning_rate: float | None, configure_optimizer: Any) -> None:

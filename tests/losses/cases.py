@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from finetuner.losses.objective import Objective
 from finetuner.typing import Layout
 from tests.losses.oracles import Tuples
 
@@ -30,6 +31,20 @@ class Batch(NamedTuple):
 
 def vectors(n: int, dim: int = 5, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32)
+
+
+def class_weights(n: int, dim: int = 5) -> np.ndarray:
+    """What a test takes for learned classes."""
+    return vectors(n, dim, seed=3)
+
+
+def learned(objective: Objective, dim: int, n_classes: int) -> dict[str, np.ndarray]:
+    """What a test takes for learned: of classes `class_weights`, of all else the initial value, a little moved."""
+    moved = {}
+    for place, (name, value) in enumerate(objective.parameters(dim, n_classes).items()):
+        noise = np.random.default_rng(place).standard_normal(value.shape)
+        moved[name] = class_weights(*value.shape) if name == 'classes' else (value + 0.1 * noise).astype(np.float32)
+    return moved
 
 
 def most(positives: np.ndarray) -> int:

@@ -30,8 +30,8 @@ class Library:
 
         names = list(objective.parameters(1, 1))
 
-        def f(x: Any, weights: Any = None) -> Any:
-            return objective(x, codes, batch.layout, {name: weights for name in names})
+        def f(x: Any, *weights: Any) -> Any:
+            return objective(x, codes, batch.layout, dict(zip(names, weights, strict=True)))
 
         return self.value_and_grad(f, batch.embeddings, *learned, **options)
 

@@ -5,10 +5,11 @@ import pytest
 
 from finetuner.losses import get, triplets
 from finetuner.losses.miners import SiameseEasyHardMiner, TripletEasyHardMiner, TripletMarginMiner
-from finetuner.losses.names import LOSSES
+from finetuner.losses.names import LOSSES, find
 from finetuner.losses.objective import Objective
+from finetuner.losses.relation import Relation
 from finetuner.typing import Layout
-from tests.losses.cases import Batch, vectors
+from tests.losses.cases import Batch, learned, vectors
 
 N, DIM = 8, 4
 
@@ -45,8 +46,9 @@ LABELS = {
     'one pair and a stranger': [0, 0, 1, -1, -1, -1, -1, -1],
     'no labels': [-1] * 8,
 }
+RELATED = [name for name in LOSSES if find(name).expects is Relation and not find(name).guided]
 OBJECTIVES = [
-    *[Objective(get(name)) for name in LOSSES if name not in ('CoSENTLoss', 'MarginMSELoss')],
+    *[Objective(get(name)) for name in RELATED],
     *[Objective(get(name, normalize=False, distance='euclidean')) for name in ('ContrastiveLoss', 'TripletMarginLoss')],
     *[Objective(get('TripletMarginLoss', reducer=r)) for r in ('mean', 'anchor', 'sum')],
     *[
@@ -82,7 +84,7 @@ BATCHES = {
 
 
 def weights(objective):
-    return [vectors(8, DIM, seed=2)] if objective.parameters(1, 1) else []
+    return list(learned(objective, DIM, 8).values())
 
 
 def finite(library, objective, batch, dtype):
@@ -122,7 +124,7 @@ def test_nothing_to_learn_is_zero_with_slope_zero(library, name):
         assert all((slope == 0).all() for slope in slopes)
 
 
-@pytest.mark.parametrize('loss', [name for name in LOSSES if name not in ('CoSENTLoss', 'MarginMSELoss')])
+@pytest.mark.parametrize('loss', RELATED)
 def test_nobody_changes_nothing(library, loss):
     batch = BATCHES['some are nobody']
     without = batch_of(batch.embeddings[:-3], LABELS['usual'])

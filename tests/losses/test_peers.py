@@ -5,18 +5,11 @@ import pytest
 
 from finetuner.losses import get
 from finetuner.losses.miners import TripletMarginMiner
-from finetuner.losses.objective import Objective
-from finetuner.typing import Layout
 from tests.gradients import value_and_grad
 from tests.losses import cases
+from tests.losses.peers import FEW, NEAR, compare
 
 pytestmark = pytest.mark.backends('torch')
-
-LABELS = np.repeat(np.arange(9), [1, 2, 3, 4, 5, 6, 2, 2, 40])
-# Of mined triplets their NT-Xent makes a matrix of all against all.
-FEW = np.repeat(np.arange(5), [1, 2, 3, 4, 8])
-# A value of float32 equals theirs to this, a slope relative to the largest; both are sums of up to 10^5 terms.
-NEAR = 1e-6
 
 
 @pytest.fixture
@@ -24,31 +17,6 @@ def peer():
     for part in ('losses', 'miners', 'reducers'):
         pytest.importorskip(f'pytorch_metric_learning.{part}')
     return pytest.importorskip('pytorch_metric_learning')
-
-
-def compare(loss, theirs, miner=None, their_miner=None, weights=(), labels=LABELS):
-    import torch
-
-    x = cases.vectors(len(labels), dim=16)
-    layout = Layout(len(labels), 1, int(np.bincount(labels).max()) - 1, 9)
-    labels = torch.tensor(labels)
-    codes = {'item': torch.arange(len(labels), dtype=torch.int32), 'label': labels[:, None].int()}
-
-    def ours(x, *w):
-        return Objective(loss, miner)(x, codes, layout, dict(zip(loss.parameters(1, 1), w, strict=True)))
-
-    def other(x, *w):
-        chosen = their_miner(x, labels) if their_miner else None
-        return torch.func.functional_call(theirs, {'W': w[0].T} if w else {}, (x, labels, chosen))
-
-    for dtype, near in {'float64': 1e-9, 'float32': NEAR}.items():
-        value, slopes = value_and_grad('torch', ours, x, *weights, dtype=dtype)
-        expected, right = value_and_grad('torch', other, x, *weights, dtype=dtype)
-        assert expected > 0
-        assert value == pytest.approx(expected, rel=near)
-        for a, b in zip(slopes, right, strict=True):
-            assert np.abs(b).max() > 0
-            assert np.abs(a - b).max() <= 3 * near * np.abs(b).max()
 
 
 @pytest.mark.parametrize('temperature', [0.07, 0.5])

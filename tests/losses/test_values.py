@@ -1,5 +1,8 @@
 """Every loss on every library: its value is the naive oracle's, its slope that of numpy's central differences."""
 
+import importlib
+import pkgutil
+
 import numpy as np
 import pytest
 
@@ -7,14 +10,12 @@ from finetuner.losses import get
 from finetuner.losses.miners import TripletMarginMiner
 from finetuner.losses.objective import Objective
 from tests.gradients import central_differences
-from tests.losses import cases, oracles
+from tests.losses import cases, oracles, values
 from tests.losses.oracles import Tuples
 
 # Tolerances, relative to the largest number compared: of float64 against the oracle, and of float32 against float64.
 DOUBLE, SINGLE = 1e-9, 3e-6
 SLOPE = {'float64': 2e-7, 'float32': 2e-4}
-
-CLASS_WEIGHTS = cases.vectors(4, seed=3)
 
 
 def cos(batch):
@@ -45,7 +46,7 @@ def classified(batch):
     item, label, n = batch.codes['item'], batch.codes['label'], batch.layout.n_classes
     near = np.array([[i >= 0 and c in row for c in range(n)] for i, row in zip(item, label, strict=True)])
     far = np.array([[i >= 0 and c not in row for c in range(n)] for i, row in zip(item, label, strict=True)])
-    s = 1 - oracles.distances(batch.columns[0], CLASS_WEIGHTS.astype(float), 'cosine')
+    s = 1 - oracles.distances(batch.columns[0], cases.class_weights(4).astype(float), 'cosine')
     return s, Tuples.of(near, far)
 
 
@@ -151,6 +152,11 @@ CASES = [
 ]
 
 
+# Every module in `values` has further CASES of a family of losses, with their oracles.
+for found in pkgutil.iter_modules(values.__path__):
+    CASES += importlib.import_module(f'{values.__name__}.{found.name}').CASES
+
+
 def across(batch):
     return cases.sessions(across=True) if 'session' in batch.codes else batch
 
@@ -201,8 +207,9 @@ def compare(library, objective, batch, oracle, compiled=False):
     if len(batch.embeddings) > 20:
         batch = batch._replace(embeddings=batch.embeddings[:, :3])  # few numbers to differentiate
     expected = oracle(batch)
-    names = list(objective.parameters(1, 1))
-    arrays = [batch.embeddings, *[CLASS_WEIGHTS for _ in names]]
+    learned = cases.learned(objective, batch.embeddings.shape[1], batch.layout.n_classes)
+    names = list(learned)
+    arrays = [batch.embeddings, *learned.values()]
 
     def reference(x, *weights):
         return objective(x, batch.codes, batch.layout, dict(zip(names, weights, strict=True)))
