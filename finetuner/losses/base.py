@@ -66,7 +66,7 @@ class Loss(ABC):
         if self.guided and getattr(relation, 'guide', None) is None:
             raise ArgumentError(
                 f'{type(self).__name__} needs a guide: give fit(…, guide=model), or here '
-                f'relation._replace(guide=similarities) with (N, M) of them.'
+                f'relation._replace(guide=vectors) with its (N, G) and (M, G) vectors.'
             )
         xp = get_namespace(anchors)
         itself = candidates is anchors
@@ -117,12 +117,21 @@ class Loss(ABC):
         """
         return {}
 
+    def names(self) -> tuple[str, ...]:
+        """The names of what it learns."""
+        return tuple(self.parameters(1, 1))
+
+    def classes(self) -> dict[str, int]:
+        """The names of what it learns of (C * centers, D), each with its number of centers."""
+        return {'classes': self.centers} if self.candidates == 'classes' else {}
+
     def members(self) -> 'Iterator[Loss]':
         """The losses that this one is made of: itself, or those that it wraps."""
         yield self
 
 
-Value = Callable[[Loss, Callable[[Tensor], Tensor], dict[str, Tensor]], Tensor]
+Change = Callable[[Tensor], Tensor]
+Value = Callable[[Loss, Change, dict[str, Tensor]], Tensor]
 """`f(loss, change, learned)`: the value of an inner loss on the batch with its vectors changed."""
 
 
@@ -130,7 +139,12 @@ class Wrapper(Loss):
     """A loss made of other losses, on the same batch or on a changed one. Subclasses define `combine`.
 
     Its name for what an inner loss learns is the inner name, followed by `_<place>` where it wraps several.
+
+    Attributes:
+        outermost: whether no other wrapper may hold it.
     """
+
+    outermost: ClassVar[bool] = False
 
     @property
     def inner(self) -> tuple[Loss, ...]:
@@ -138,32 +152,38 @@ class Wrapper(Loss):
         raise NotImplementedError
 
     @abstractmethod
-    def combine(self, value: Value, embeddings: Tensor, learned: dict[str, Tensor]) -> Tensor:
+    def combine(self, value: Value, embeddings: Tensor, learned: dict[str, Tensor], real: Tensor = None) -> Tensor:
         """One number from the values of the wrapped losses.
 
         Args:
             value: see `Value`; called with what `own` gives of `learned`.
             embeddings: (rows * width, D) of the batch.
             learned: what all of them learned.
+            real: (rows * width,) booleans, False where a row only fills the batch; None where none does.
         """
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Any, **learned: Tensor) -> Tensor:
         """The combination, of given anchors and candidates."""
 
-        def value(loss: Loss, change: Callable[[Tensor], Tensor], own: dict[str, Tensor]) -> Tensor:
+        def value(loss: Loss, change: Change, own: dict[str, Tensor]) -> Tensor:
             first = change(anchors)
             return loss(first, first if candidates is anchors else change(candidates), relation, **own)
 
-        return self.combine(value, anchors, learned)
+        items = all(loss.candidates == 'items' for loss in self.members())
+        both = items and candidates is not anchors
+        batch = get_namespace(anchors).concatenate([anchors, candidates]) if both else anchors
+        return combined(self, value, batch, learned)
 
     def _label(self, anchors: Tensor, labels: Any, learned: dict[str, Tensor]) -> tuple[Tensor, Tensor, Any]:
         raise NotImplementedError
 
     def __call__(self, anchors: Tensor, candidates: Tensor, relation: Any = None, **learned: Tensor) -> Tensor:
         """The loss of anchors against candidates, or with `loss(embeddings, labels)` of a batch; see `Loss`."""
-        if relation is not None:
-            return self.compute(anchors, candidates, relation, **learned)
-        return self.combine(lambda loss, change, own: loss(change(anchors), candidates, **own), anchors, learned)
+        itself = candidates is anchors
+        anchors = distances.at_least_float32(anchors)
+        if relation is None:
+            return combined(self, lambda loss, change, own: loss(change(anchors), candidates, **own), anchors, learned)
+        return self.compute(anchors, anchors if itself else candidates, relation, **learned)
 
     def parameters(self, dim: int, n_classes: int, means: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Those of the wrapped losses."""
@@ -173,10 +193,19 @@ class Wrapper(Loss):
             for name, value in loss.parameters(dim, n_classes, means).items()
         }
 
+    def names(self) -> tuple[str, ...]:
+        """Those of the wrapped losses."""
+        return tuple(self._name(name, place) for place, loss in enumerate(self.inner) for name in loss.names())
+
+    def classes(self) -> dict[str, int]:
+        """Those of the wrapped losses."""
+        found = [(place, loss.classes()) for place, loss in enumerate(self.inner)]
+        return {self._name(name, place): centers for place, own in found for name, centers in own.items()}
+
     def own(self, place: int, learned: dict[str, Tensor]) -> dict[str, Tensor]:
         """What the wrapped loss at a place learned, by its own names."""
-        names = self.inner[place].parameters(1, 1)
-        return {name: learned[self._name(name, place)] for name in names}
+        names = {name: self._name(name, place) for name in self.inner[place].names()}
+        return {name: learned[theirs] for name, theirs in names.items() if theirs in learned}
 
     def _name(self, name: str, place: int) -> str:
         return name if len(self.inner) == 1 else f'{name}_{place}'
@@ -185,6 +214,30 @@ class Wrapper(Loss):
         """Those that it wraps."""
         for loss in self.inner:
             yield from loss.members()
+
+
+def combined(
+    loss: Any, value: Value, batch: Tensor, learned: dict[str, Tensor], real: Tensor = None, change: Change | None = None
+) -> Tensor:
+    """The value of a loss, of a wrapper from what `value` gives for each loss that is none.
+
+    Args:
+        loss: perhaps wrappers in wrappers.
+        value: evaluates what is no wrapper, with all that was changed on the way to it.
+        batch: (rows * width, D) embeddings.
+        learned: what it learned.
+        real: see `Wrapper.combine`.
+        change: what the vectors went through already.
+    """
+    changed: Change = change or (lambda vectors: vectors)
+    if not isinstance(loss, Wrapper):
+        return value(loss, changed, learned)
+    return loss.combine(
+        lambda inner, more, own: combined(inner, value, batch, own, real, lambda vectors: more(changed(vectors))),
+        changed(batch),
+        learned,
+        real,
+    )
 
 
 def of_anchors(names: tuple[str, ...], learned: dict[str, Tensor], label: Tensor) -> dict[str, Tensor]:

@@ -108,8 +108,9 @@ class Objective:
             candidates, columns = CrossBatchMemory.extend(memory, change, candidates, columns, layout)
             most = candidates.shape[0]
         relation = relate(rows, columns, most, across=getattr(loss, 'across', False))
+        relation = relation._replace(width=max(layout.width - 1, 1))
         if 'guide' in codes:
-            relation = relation._replace(guide=distances.cosine_similarity(rows['guide'], columns['guide']))
+            relation = relation._replace(guide=(rows['guide'], columns['guide']))
         if 'lots' in codes:
             relation = relation._replace(lots=rows['lots'])
         if getattr(loss, 'by_class', ()):

@@ -13,6 +13,7 @@ import numpy as np
 
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError
+from finetuner.losses.distances import at_least_float32, cosine_similarity
 from finetuner.typing import Codes, Tensor
 
 Keep = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -46,7 +47,10 @@ class Relation(NamedTuple):
         drawn: the triplets that a miner drew, T for each anchor: (N, T) places of positives and (N, T) of negatives,
             int32, -1 where there is none. With them all others are out.
         lots: (N, L) random numbers from [0, 1), for miners that draw.
-        guide: (N, M) similarities in the eyes of a guide, for losses and miners that trust it.
+        guide: (N, G) and (M, G) vectors of a guide, another model's, for losses and miners that trust it; what it
+            finds similar is `guide_similarity()`.
+        width: K, where the first K * N candidates belong to the anchors one by one: candidate k * N + i stands in the
+            row of anchor i, and those beyond in none. 1 where a batch is compared with itself; None is not known.
     """
 
     positives: Tensor
@@ -57,7 +61,15 @@ class Relation(NamedTuple):
     between: Tensor | None = None
     drawn: tuple[Tensor, Tensor] | None = None
     lots: Tensor | None = None
-    guide: Tensor | None = None
+    guide: tuple[Tensor, Tensor] | None = None
+    width: int | None = None
+
+    def guide_similarity(self) -> Tensor:
+        """(N, M) cosine similarities in the eyes of the guide, without slope."""
+        if self.guide is None:
+            raise ArgumentError('This relation has no guide: give fit(…, guide=model), or relation._replace(guide=…).')
+        anchors, candidates = (at_least_float32(get_namespace(x).stop_gradient(x)) for x in self.guide)
+        return cosine_similarity(anchors, candidates)
 
     def pairs(self) -> np.ndarray:
         """The related pairs as rows `(anchor, candidate, 1 or 0)`, positives first; for people, in numpy."""
