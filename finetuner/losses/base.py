@@ -171,7 +171,8 @@ class Wrapper(Loss):
 
         items = all(loss.candidates == 'items' for loss in self.members())
         both = items and candidates is not anchors
-        batch = get_namespace(anchors).concatenate([anchors, candidates]) if both else anchors
+        xp = get_namespace(anchors)
+        batch = xp.concatenate([anchors, xp.cast(candidates, anchors.dtype)]) if both else anchors
         return combined(self, value, batch, learned)
 
     def _label(self, anchors: Tensor, labels: Any, learned: dict[str, Tensor]) -> tuple[Tensor, Tensor, Any]:
@@ -217,7 +218,12 @@ class Wrapper(Loss):
 
 
 def combined(
-    loss: Any, value: Value, batch: Tensor, learned: dict[str, Tensor], real: Tensor = None, change: Change | None = None
+    loss: Any,
+    value: Value,
+    batch: Tensor,
+    learned: dict[str, Tensor],
+    real: Tensor = None,
+    change: Change | None = None,
 ) -> Tensor:
     """The value of a loss, of a wrapper from what `value` gives for each loss that is none.
 

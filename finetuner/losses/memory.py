@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -38,6 +39,7 @@ class CrossBatchMemory(Wrapper):
     1.0032
     """
 
+    outermost: ClassVar[bool] = True
     loss: Loss
     memory_size: int = 1024
 
@@ -57,7 +59,7 @@ class CrossBatchMemory(Wrapper):
         """The wrapped loss."""
         return (self.loss,)
 
-    def combine(self, value: Value, embeddings: Tensor, learned: dict[str, Tensor]) -> Tensor:
+    def combine(self, value: Value, embeddings: Tensor, learned: dict[str, Tensor], real: Tensor = None) -> Tensor:
         """The value of the wrapped loss; whoever evaluates it has added the memory to the candidates."""
         return value(self.loss, lambda vectors: vectors, learned)
 

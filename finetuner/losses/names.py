@@ -1,6 +1,6 @@
 """Losses and miners by name, imported when they are asked for."""
 
-from dataclasses import fields
+from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module
 from typing import Any
 
@@ -29,24 +29,36 @@ MINERS = {
     'SiameseSessionMiner': 'base:AllMiner',
     'TripletEasyHardMiner': 'easyhard',
     'TripletMarginMiner': 'band',
+    'MatryoshkaLoss': 'matryoshka',
+    'MultipleLosses': 'multiple',
+    'RegularizedLoss': 'regularized',
     'TripletMiner': 'base:AllMiner',
     'TripletSessionMiner': 'base:AllMiner',
+REGULARIZERS = {
+    'CenterInvariantRegularizer': 'regularizers',
+    'LpRegularizer': 'regularizers',
+    'RegularFaceRegularizer': 'regularizers',
+    'SparseCentersRegularizer': 'regularizers',
+    'ZeroMeanRegularizer': 'regularizers',
+}
+"""What `RegularizedLoss` adds to a loss."""
 }
 _NO_LOSSES = {
     'BaseMetricLossFunction': 'derive from finetuner.losses.base.Loss for a loss of your own',
-    'EmbeddingRegularizerMixin': 'use a loss, and the weight decay of the optimizer',
+    'EmbeddingRegularizerMixin': "use RegularizedLoss(loss, embedding_regularizer='LpRegularizer')",
     'GenericPairLoss': 'use ContrastiveLoss, or derive from finetuner.losses.base.Loss',
-    'WeightRegularizerMixin': 'use a loss, and the weight decay of the optimizer',
+    'WeightRegularizerMixin': "use RegularizedLoss(loss, weight_regularizer='RegularFaceRegularizer')",
 }
 
 
 def find(name: str, kind: str = 'loss') -> type:
-    """The class of a loss or, with `kind='miner'`, of a miner.
+    """The class of a loss or, with `kind`, of a 'miner' or a 'regularizer'.
 
     Raises:
         ArgumentError: there is none of that name.
     """
-    table, package = (MINERS, 'finetuner.losses.miners') if kind == 'miner' else (LOSSES | WRAPPERS, 'finetuner.losses')
+    table = {'miner': MINERS, 'regularizer': REGULARIZERS}.get(kind, LOSSES | WRAPPERS)
+    package = 'finetuner.losses.miners' if kind == 'miner' else 'finetuner.losses'
     if name in _NO_LOSSES:
         raise ArgumentError(f'{name} is a building block and no loss: {_NO_LOSSES[name]}.')
     if name not in table:
@@ -57,7 +69,7 @@ def find(name: str, kind: str = 'loss') -> type:
 
 
 def get(name: str, kind: str = 'loss', **options: Any) -> Any:
-    """The loss or, with `kind='miner'`, the miner of that name.
+    """The loss or, with `kind`, the 'miner' or 'regularizer' of that name.
 
     Raises:
         ArgumentError: the name or an option is unknown; suggests the nearest.
@@ -72,7 +84,7 @@ def build(found: type, **options: Any) -> Any:
     """`found(**options)` for a dataclass, refusing options it does not have.
 
     Raises:
-        ArgumentError: an option is unknown; suggests the nearest.
+        ArgumentError: an option is unknown, for which it suggests the nearest; or one is missing.
     """
     known = [field.name for field in fields(found)]
     for option in options:
@@ -88,15 +100,38 @@ def as_loss(what: Any) -> Any:
     Args:
         what: a loss, its name, or `(name, options)`.
 
+    for field in fields(found):
+        if field.default is MISSING and field.default_factory is MISSING and field.name not in options:
+            raise ArgumentError(f'{found.__name__} needs the option {field.name!r}.')
     Raises:
         ArgumentError: there is none of that name, or it is none.
     """
-    if isinstance(what, str):
-        return get(what)
-    if isinstance(what, tuple | list) and len(what) == 2 and isinstance(what[0], str) and isinstance(what[1], dict):
-        return get(what[0], **what[1])
+    what = _named(what, 'loss')
     if not hasattr(what, 'members'):
         raise ArgumentError(
             f"{what!r} is no loss: expected one, its name, or (name, options) such as ('InfoNCELoss', {{}})."
         )
     return what
+    if getattr(what, 'outermost', False):
+        name = type(what).__name__
+        raise ArgumentError(f'{name} must stand outermost, around the other wrappers: {name}(MatryoshkaLoss(…)), say.')
+
+
+def as_regularizer(what: Any) -> Any:
+    """A regulariser, of what people name it by: one, its name, or `(name, options)`.
+
+    Raises:
+        ArgumentError: there is none of that name, or it is none.
+    """
+    made = _named(what, 'regularizer')
+    if not hasattr(made, 'penalty'):
+        raise ArgumentError(f'{what!r} is no regularizer. {nearest(str(what), REGULARIZERS)}')
+    return made
+
+
+def _named(what: Any, kind: str) -> Any:
+    if isinstance(what, str):
+        return get(what, kind)
+    if isinstance(what, tuple | list) and len(what) == 2 and isinstance(what[0], str) and isinstance(what[1], dict):
+        return get(what[0], kind, **what[1])
+    return build(what) if isinstance(what, type) and is_dataclass(what) else what

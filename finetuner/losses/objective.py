@@ -8,7 +8,7 @@ import numpy as np
 
 from finetuner.dispatch import get_namespace
 from finetuner.losses import distances
-from finetuner.losses.base import Loss, Mine, Wrapper, mine, of_anchors
+from finetuner.losses.base import Change, Loss, Mine, combined, mine, of_anchors
 from finetuner.losses.memory import CrossBatchMemory, Memory
 from finetuner.losses.relation import Scores, classify, relate
 from finetuner.typing import Codes, Layout, Learned, Tensor
@@ -69,26 +69,24 @@ class Objective:
             memory: earlier batches, as `remember` gave them before this one.
         """
         x = distances.at_least_float32(embeddings)
-        return self._value(self.loss, lambda vectors: vectors, x, codes, layout, dict(learned or {}), memory or {})
+        past = memory or {}
+
+        def value(loss: Any, change: Change, own: dict[str, Tensor]) -> Tensor:
+            return self._value(loss, change, x, codes, layout, own, past)
+
+        real = codes['item'] >= 0 if 'item' in codes else None
+        return combined(self.loss, value, x, dict(learned or {}), real)
 
     def _value(
         self,
         loss: Any,
-        change: Callable[[Tensor], Tensor],
+        change: Change,
         x: Tensor,
         codes: Codes,
         layout: Layout,
         learned: dict[str, Tensor],
         memory: Memory,
     ) -> Tensor:
-        if isinstance(loss, Wrapper):
-            return loss.combine(
-                lambda inner, more, own: self._value(
-                    inner, lambda vectors: more(change(vectors)), x, codes, layout, own, memory
-                ),
-                change(x),
-                learned,
-            )
         xp = get_namespace(x)
         x = change(x)
         if isinstance(loss, Loss) and loss.candidates == 'classes':

@@ -63,7 +63,7 @@ def test_options():
         ('xyz', 'loss', 'Known are: ArcFaceLoss, CoSENTLoss'),
         ('TripletMarginLoss', 'miner', "There is no miner 'TripletMarginLoss'. Did you mean 'TripletMarginMiner'"),
         ('GenericPairLoss', 'loss', 'is a building block and no loss: use ContrastiveLoss'),
-        ('WeightRegularizerMixin', 'loss', 'weight decay of the optimizer'),
+        ('WeightRegularizerMixin', 'loss', "use RegularizedLoss"),
     ],
 )
 def test_unknown_names(name, kind, message):
