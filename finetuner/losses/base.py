@@ -26,6 +26,7 @@ class Loss(ABC):
         expects: the kind of supervision, `Relation` or `Scores`.
         candidates: what anchors are compared with, other 'items' or learned 'classes'.
         columns: how many columns scored data must have, anchors included; None where any number will do.
+        more: whether more columns than that will do.
         across: whether in session data the members of other sessions are negatives.
         by_class: the names of what it learns with one entry per class, where candidates are items; the formula gets
             them as (N, 1), of each anchor's first class.
@@ -37,6 +38,7 @@ class Loss(ABC):
     expects: ClassVar[type] = Relation
     candidates: ClassVar[Literal['items', 'classes']] = 'items'
     columns: ClassVar[int | None] = None
+    more: ClassVar[bool] = False
     across: ClassVar[bool] = False
     by_class: ClassVar[tuple[str, ...]] = ()
     guided: ClassVar[bool] = False

@@ -20,20 +20,11 @@ LOSSES = {
 }
 WRAPPERS = {
     'CrossBatchMemory': 'memory',
-}
-"""Losses made of others, which they are given: `get('CrossBatchMemory', loss='InfoNCELoss')`."""
-MINERS = {
-    'AllMiner': 'base',
-    'SiameseEasyHardMiner': 'easyhard',
-    'SiameseMiner': 'base:AllMiner',
-    'SiameseSessionMiner': 'base:AllMiner',
-    'TripletEasyHardMiner': 'easyhard',
-    'TripletMarginMiner': 'band',
     'MatryoshkaLoss': 'matryoshka',
     'MultipleLosses': 'multiple',
     'RegularizedLoss': 'regularized',
-    'TripletMiner': 'base:AllMiner',
-    'TripletSessionMiner': 'base:AllMiner',
+}
+"""Losses made of others, which they are given: `get('CrossBatchMemory', loss='InfoNCELoss')`."""
 REGULARIZERS = {
     'CenterInvariantRegularizer': 'regularizers',
     'LpRegularizer': 'regularizers',
@@ -42,6 +33,15 @@ REGULARIZERS = {
     'ZeroMeanRegularizer': 'regularizers',
 }
 """What `RegularizedLoss` adds to a loss."""
+MINERS = {
+    'AllMiner': 'base',
+    'SiameseEasyHardMiner': 'easyhard',
+    'SiameseMiner': 'base:AllMiner',
+    'SiameseSessionMiner': 'base:AllMiner',
+    'TripletEasyHardMiner': 'easyhard',
+    'TripletMarginMiner': 'band',
+    'TripletMiner': 'base:AllMiner',
+    'TripletSessionMiner': 'base:AllMiner',
 }
 _NO_LOSSES = {
     'BaseMetricLossFunction': 'derive from finetuner.losses.base.Loss for a loss of your own',
@@ -91,6 +91,9 @@ def build(found: type, **options: Any) -> Any:
         if option not in known:
             hint = nearest(option, known) if known else 'It takes none.'
             raise ArgumentError(f'{found.__name__} has no option {option!r}. {hint}')
+    for field in fields(found):
+        if field.default is MISSING and field.default_factory is MISSING and field.name not in options:
+            raise ArgumentError(f'{found.__name__} needs the option {field.name!r}.')
     return found(**options)
 
 
@@ -100,9 +103,6 @@ def as_loss(what: Any) -> Any:
     Args:
         what: a loss, its name, or `(name, options)`.
 
-    for field in fields(found):
-        if field.default is MISSING and field.default_factory is MISSING and field.name not in options:
-            raise ArgumentError(f'{found.__name__} needs the option {field.name!r}.')
     Raises:
         ArgumentError: there is none of that name, or it is none.
     """
@@ -111,10 +111,10 @@ def as_loss(what: Any) -> Any:
         raise ArgumentError(
             f"{what!r} is no loss: expected one, its name, or (name, options) such as ('InfoNCELoss', {{}})."
         )
-    return what
     if getattr(what, 'outermost', False):
         name = type(what).__name__
         raise ArgumentError(f'{name} must stand outermost, around the other wrappers: {name}(MatryoshkaLoss(…)), say.')
+    return what
 
 
 def as_regularizer(what: Any) -> Any:
