@@ -6,6 +6,7 @@ cannot leak, and an empty selection gives 0 with slope 0.
 
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError, nearest
+from finetuner.losses.distances import epsilon
 from finetuner.typing import Tensor
 
 REDUCERS = ('mean', 'nonzero', 'anchor', 'sum')
@@ -62,8 +63,8 @@ def reduce(terms: Tensor, mask: Tensor, reducer: str, times: Tensor | None = Non
         times: how often each term counts; like `terms`.
     """
     xp = get_namespace(terms)
-    if reducer == 'nonzero':
-        mask = mask & (xp.stop_gradient(terms) > 0)
+    if reducer == 'nonzero':  # what is no more than rounding is zero on every machine
+        mask = mask & (xp.stop_gradient(terms) > 4 * epsilon(terms))
     terms = xp.where(mask, terms, 0.0)
     if times is None:
         times = xp.cast(mask, terms.dtype)

@@ -177,32 +177,13 @@ def margin_mse(batch):
     return oracles.margin_mse(*own(batch), target.tolist())
 
 
-def one_of_each():
-    # A compiler takes a second: of every loss, miner and kind of batch the first case.
-    first = {}
-    for case in CASES:
-        _, objective, batch, _ = case
-        if getattr(objective.miner, 'type_of_triplets', 'semihard') == 'semihard':
-            first.setdefault((type(objective.loss), objective.miner, batch), case)
-    return list(first.values())
-
-
-COMPILED = one_of_each()
-
-
 @pytest.mark.backends('numpy', 'torch', 'keras-tensorflow', 'keras-torch', 'paddle')
 @pytest.mark.parametrize('case', CASES, ids=[f'{case[0]} ({i})' for i, case in enumerate(CASES)])
 def test_value_is_the_oracles_and_slope_that_of_central_differences(library, case):
     compare(library, *case[1:])
 
 
-@pytest.mark.backends('keras-tensorflow', 'keras-jax', 'paddle')
-@pytest.mark.parametrize('case', COMPILED, ids=[f'{case[0]} ({i})' for i, case in enumerate(COMPILED)])
-def test_a_compiler_changes_nothing(library, case):
-    compare(library, *case[1:], compiled=True)
-
-
-def compare(library, objective, batch, oracle, compiled=False):
+def compare(library, objective, batch, oracle):
     batch = batch()
     if len(batch.embeddings) > 20:
         batch = batch._replace(embeddings=batch.embeddings[:, :3])  # few numbers to differentiate
@@ -220,8 +201,8 @@ def compare(library, objective, batch, oracle, compiled=False):
         return
     slopes = central_differences(reference, *arrays)
     for dtype, near in {'float32': SINGLE, 'float64': DOUBLE}.items():
-        if dtype == 'float32' or (library.float64 and not compiled):  # paddle.jit rounds Python's numbers to float32
-            value, found = library.run(objective, batch, *arrays[1:], dtype=dtype, compiled=compiled)
+        if dtype == 'float32' or library.float64:
+            value, found = library.run(objective, batch, *arrays[1:], dtype=dtype)
             assert value == pytest.approx(expected, rel=near, abs=near)
             for slope, right in zip(found, slopes, strict=True):
                 assert np.abs(slope - right).max() <= SLOPE[dtype] * max(np.abs(right).max(), 1e-3)
