@@ -34,6 +34,11 @@ class Layout(NamedTuple):
     most: int = 1
     n_classes: int = 0
 
+    @property
+    def items(self) -> int:
+        """All items of a batch, of every column."""
+        return self.rows * self.width
+
 
 class Namespace(Protocol):
     """The words in which every formula is written; a library spells them in `backends/<x>/ops.py`.
