@@ -76,6 +76,10 @@ class Loader:
         finally:
             made.close()
 
+    def blank(self) -> Codes:
+        """The codes of a batch in which there is nobody, for whoever must know their names, shapes and types."""
+        return self.dataset.codes(np.full(self.layout.rows * self.layout.width, -1))
+
     def inputs(self, epoch: int, number: int, slots: np.ndarray) -> Inputs:
         """The inputs of one batch.
 

@@ -87,8 +87,9 @@ class Dataset:
         filler = slots < 0
         records = self.records
         if self.kind == 'instance':
-            place = np.arange(len(slots))
-            return _int32(item=np.where(filler, -1, place), label=slots.reshape(-1, 1))
+            # Every view of an item is an item, in this batch and in a memory of earlier ones.
+            view = slots + len(records) * _occurrence(slots)
+            return _int32(item=np.where(filler, -1, view), label=slots.reshape(-1, 1))
         if self.kind == 'class':
             assert self.label is not None
             label = np.where(filler[:, None], -1, self.label[slots])
@@ -117,6 +118,14 @@ class Dataset:
             most: no anchor of a batch has more positives than this.
         """
         return Layout(rows, self.records.width, most, len(self.classes))
+
+
+def _occurrence(slots: np.ndarray) -> np.ndarray:
+    # How often each stood before its place.
+    order = np.argsort(slots, kind='stable')
+    found = np.empty_like(slots)
+    found[order] = np.arange(len(slots)) - np.searchsorted(slots[order], slots[order])
+    return found
 
 
 def _int32(**codes: np.ndarray) -> dict[str, np.ndarray]:

@@ -87,11 +87,11 @@ class CrossBatchMemory(Wrapper):
 
     @staticmethod
     def remember(memory: Memory, embeddings: Tensor, codes: Codes, layout: Layout) -> dict[str, Tensor]:
-        """The memory with the batch in front; the oldest are forgotten."""
+        """The memory with the batch at its end; the oldest are forgotten."""
         xp = get_namespace(embeddings)
         skip = layout.rows if layout.width > 1 else 0
         new = {**codes, 'embedding': xp.stop_gradient(embeddings)}
         return {
-            name: xp.concatenate([xp.cast(new[name][skip:], old.dtype), old])[: old.shape[0]]
+            name: xp.concatenate([old, xp.cast(new[name][skip:], old.dtype)])[-old.shape[0] :]
             for name, old in memory.items()
         }

@@ -47,6 +47,7 @@ class Tuner(ABC):
 
     Attributes:
         state: the counters.
+        memory: of earlier batches, before the first; `setup` makes the framework's own of it.
         stop_training: set it in a callback, and training ends with the epoch.
     """
 
@@ -115,6 +116,7 @@ class Tuner(ABC):
         self.stop_training = False
         for callback in self.callbacks:
             callback.check(self)
+        self.memory = self.objective.memory(self.dim, loader.blank(), loader.layout)
         self.setup(loader.layout)
         try:
             if resume is not None:
@@ -260,9 +262,19 @@ class Tuner(ABC):
         """The present values of what the loss learns."""
 
     @abstractmethod
+    def remembered(self) -> dict[str, np.ndarray]:
+        """The present memory of earlier batches; nothing where the objective has none."""
+
+    @abstractmethod
     def optimizer_state(self) -> tuple[dict[str, np.ndarray], Any]:
         """The optimizer's arrays by position, and its numbers for JSON."""
 
     @abstractmethod
-    def restore(self, arrays: Mapping[str, np.ndarray], numbers: Any, learned: Mapping[str, np.ndarray]) -> None:
-        """Set the optimizer and what the loss learns to what was saved."""
+    def restore(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        numbers: Any,
+        learned: Mapping[str, np.ndarray],
+        memory: Mapping[str, np.ndarray],
+    ) -> None:
+        """Set the optimizer, what the loss learns and the memory of earlier batches to what was saved."""

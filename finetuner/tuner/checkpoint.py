@@ -17,7 +17,12 @@ def save(tuner: Any, folder: str | Path) -> Path:
         'state': tuner.state.dict(),
         'training': {**_settings(tuner), 'optimizer': numbers},
     }
-    arrays = {'weights': tuner.encoder.weights(), 'learned': tuner.learned(), 'optimizer': optimizer}
+    arrays = {
+        'weights': tuner.encoder.weights(),
+        'learned': tuner.learned(),
+        'memory': tuner.remembered(),
+        'optimizer': optimizer,
+    }
     return artifact.write(folder, arrays, facts)
 
 
@@ -91,6 +96,8 @@ def _restore(tuner: Any, folder: Path, arrays: dict[str, Any], facts: dict[str, 
                 f'resume with the same data and settings.'
             )
     tuner.encoder.assign(arrays['weights'])
-    tuner.restore(arrays.get('optimizer', {}), training['optimizer'], arrays.get('learned', {}))
+    tuner.restore(
+        arrays.get('optimizer', {}), training['optimizer'], arrays.get('learned', {}), arrays.get('memory', {})
+    )
     for name, value in state.items():
         setattr(tuner.state, name, value)

@@ -20,21 +20,35 @@ RESETS = tuple(map(int, keras.__version__.split('.')[:2])) >= (3, 15)
 class Trainer(Shell):
     """The user's model with our objective. Codes travel as `y`, for `compile(loss=…)` would make floats of them."""
 
-    def __init__(self, inner: Any, objective: Objective, layout: Layout, learned: Mapping[str, np.ndarray]) -> None:
+    def __init__(
+        self,
+        inner: Any,
+        objective: Objective,
+        layout: Layout,
+        learned: Mapping[str, np.ndarray],
+        memory: Mapping[str, np.ndarray],
+    ) -> None:
         super().__init__(inner)
         self.objective, self.layout = objective, layout
-        self.parameters_ = {
-            name: self.add_weight(
-                shape=value.shape, initializer=lambda shape, dtype=None, value=value: value, name=name, dtype='float32'
-            )
-            for name, value in learned.items()
-        }
+        self.parameters_ = {name: self._weight(name, value, True) for name, value in learned.items()}
+        self.memory_ = {name: self._weight(f'memory_{name}', value, False) for name, value in memory.items()}
+
+    def _weight(self, name: str, value: np.ndarray, trainable: bool) -> Any:
+        def initial(shape: Any, dtype: Any = None) -> Any:
+            return keras.ops.convert_to_tensor(value, dtype)
+
+        return self.add_weight(
+            shape=value.shape, initializer=initial, dtype=str(value.dtype), trainable=trainable, name=name
+        )
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The objective, and whatever regularisation the model's own layers ask for."""
         y = {name: keras.ops.convert_to_tensor(code) for name, code in y.items()}  # the torch engine leaves arrays
         learned = {name: keras.ops.convert_to_tensor(value) for name, value in self.parameters_.items()}
-        loss = self.objective(checked(y_pred, None), y, self.layout, learned)
+        memory = {name: keras.ops.convert_to_tensor(value) for name, value in self.memory_.items()}
+        loss = self.objective(checked(y_pred, None), y, self.layout, learned, memory)
+        for name, value in self.objective.remember(memory, y_pred, y, self.layout).items():
+            self.memory_[name].assign(value)
         for extra in self.losses:
             loss = loss + keras.ops.cast(extra, loss.dtype)
         return loss
@@ -49,9 +63,8 @@ class Tuner(base.Tuner):
         self.layout = layout
         self.rate: float | None = None
         with self.encoder.scope():
-            self.trainer = Trainer(
-                self.encoder.model, self.objective, layout, self.objective.parameters(self.dim, layout.n_classes)
-            )
+            learned = self.objective.parameters(self.dim, layout.n_classes)
+            self.trainer = Trainer(self.encoder.model, self.objective, layout, learned, self.memory)
             self.trainer.build()
             self.optimizer = self._optimizer()
             self.trainer.compile(self.optimizer, jit_compile=keras.backend.backend() == 'jax', auto_scale_loss=False)
@@ -111,15 +124,26 @@ class Tuner(base.Tuner):
     def learned(self) -> dict[str, np.ndarray]:
         return {name: array(value) for name, value in self.trainer.parameters_.items()}
 
+    def remembered(self) -> dict[str, np.ndarray]:
+        return {name: array(value) for name, value in self.trainer.memory_.items()}
+
     # By position: the names of an optimizer's variables are process-global.
     def optimizer_state(self) -> tuple[dict[str, np.ndarray], Any]:
         return {f'{i:05d}': array(v) for i, v in enumerate(self.optimizer.variables)}, None
 
-    def restore(self, arrays: Mapping[str, np.ndarray], numbers: Any, learned: Mapping[str, np.ndarray]) -> None:
+    def restore(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        numbers: Any,
+        learned: Mapping[str, np.ndarray],
+        memory: Mapping[str, np.ndarray],
+    ) -> None:
         for i, variable in enumerate(self.optimizer.variables):
             variable.assign(np.array(arrays[f'{i:05d}']))
         for name, value in learned.items():
             self.trainer.parameters_[name].assign(np.array(value))
+        for name, value in memory.items():
+            self.trainer.memory_[name].assign(np.array(value))
 
 
 def _torch() -> Any:

@@ -25,6 +25,7 @@ class Tuner(base.Tuner):
             )
             for name, value in self.objective.parameters(self.dim, layout.n_classes).items()
         }
+        self.memory = {name: paddle.to_tensor(value) for name, value in self.memory.items()}
         self.optimizer, self.scheduler = self._optimizer()
         layers = self.encoder.model.sublayers(include_self=True)
         self.found = [(layer, layer.training) for layer in layers], paddle.get_rng_state()
@@ -63,7 +64,8 @@ class Tuner(base.Tuner):
     def train_step(self, inputs: Inputs, codes: Codes) -> Any:
         embeddings = checked(self.encoder.call(inputs), None)
         native = {name: paddle.to_tensor(code) for name, code in codes.items()}
-        loss = self.objective(embeddings, native, self.layout, self.parameters)
+        loss = self.objective(embeddings, native, self.layout, self.parameters, self.memory)
+        self.memory = self.objective.remember(self.memory, embeddings, native, self.layout)
         loss.backward()
         self.optimizer.step()
         self.optimizer.clear_grad()
@@ -85,6 +87,9 @@ class Tuner(base.Tuner):
     def learned(self) -> dict[str, np.ndarray]:
         return {name: ops.to_numpy(value).copy() for name, value in self.parameters.items()}
 
+    def remembered(self) -> dict[str, np.ndarray]:
+        return {name: ops.to_numpy(value).copy() for name, value in self.memory.items()}
+
     def _slots(self) -> list[Any]:
         # By position: the keys of Paddle's optimizer state are names that another process need not give again.
         return [value for value in self.optimizer.state_dict().values() if isinstance(value, paddle.Tensor)]
@@ -93,7 +98,13 @@ class Tuner(base.Tuner):
         arrays = {f'{i:05d}': ops.to_numpy(value) for i, value in enumerate(self._slots())}
         return arrays, {'scheduler': self.scheduler.state_dict() if self.scheduler is not None else None}
 
-    def restore(self, arrays: Mapping[str, np.ndarray], numbers: Any, learned: Mapping[str, np.ndarray]) -> None:
+    def restore(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        numbers: Any,
+        learned: Mapping[str, np.ndarray],
+        memory: Mapping[str, np.ndarray],
+    ) -> None:
         # The slots come into being with the first update: make one of zeros, before the weights are set.
         weights = self.encoder.weights()
         if arrays:
@@ -108,3 +119,4 @@ class Tuner(base.Tuner):
             self.scheduler.set_state_dict(numbers['scheduler'])
         for name, value in learned.items():
             self.parameters[name].set_value(paddle.to_tensor(np.array(value)))
+        self.memory = {name: paddle.to_tensor(value) for name, value in memory.items()}

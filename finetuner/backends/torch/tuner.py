@@ -28,6 +28,7 @@ class Tuner(base.Tuner):
         self.parameters = {
             name: torch.nn.Parameter(torch.from_numpy(value).to(self.encoder.device)) for name, value in initial.items()
         }
+        self.memory = {name: torch.from_numpy(value).to(self.encoder.device) for name, value in self.memory.items()}
         self.optimizer, self.scheduler = self._optimizer(model)
         self.fabric = fabric
         self.module = fabric.setup_module(model)
@@ -65,7 +66,8 @@ class Tuner(base.Tuner):
     def train_step(self, inputs: Inputs, codes: Codes) -> torch.Tensor:
         embeddings = checked(self.encoder.call(inputs, self.module), None)
         native = {name: torch.from_numpy(code).to(embeddings.device) for name, code in codes.items()}
-        loss = self.objective(embeddings, native, self.layout, self.parameters)
+        loss = self.objective(embeddings, native, self.layout, self.parameters, self.memory)
+        self.memory = self.objective.remember(self.memory, embeddings, native, self.layout)
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         if self.configure_optimizer is None:
@@ -94,6 +96,9 @@ class Tuner(base.Tuner):
     def learned(self) -> dict[str, np.ndarray]:
         return {name: ops.to_numpy(value).copy() for name, value in self.parameters.items()}
 
+    def remembered(self) -> dict[str, np.ndarray]:
+        return {name: ops.to_numpy(value).copy() for name, value in self.memory.items()}
+
     def optimizer_state(self) -> tuple[dict[str, np.ndarray], Any]:
         arrays, numbers = {}, {}
         saved = self.optimizer.state_dict()
@@ -106,7 +111,13 @@ class Tuner(base.Tuner):
         scheduler = self.scheduler.state_dict() if self.scheduler is not None else None
         return arrays, {'slots': numbers, 'groups': saved['param_groups'], 'scheduler': scheduler}
 
-    def restore(self, arrays: Mapping[str, np.ndarray], numbers: Any, learned: Mapping[str, np.ndarray]) -> None:
+    def restore(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        numbers: Any,
+        learned: Mapping[str, np.ndarray],
+        memory: Mapping[str, np.ndarray],
+    ) -> None:
         slots: dict[int, dict[str, Any]] = {}
         for key, value in [*arrays.items(), *numbers['slots'].items()]:
             place, _, name = key.partition('.')
@@ -118,6 +129,7 @@ class Tuner(base.Tuner):
         with torch.no_grad():
             for name, value in learned.items():
                 self.parameters[name].copy_(torch.from_numpy(np.array(value)))
+        self.memory = {name: torch.from_numpy(value.copy()).to(self.encoder.device) for name, value in memory.items()}
 
 
 def _numbered(state: Any) -> Any:
