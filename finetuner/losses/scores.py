@@ -1,9 +1,10 @@
-"""Losses on graded supervision: similarities that shall be in order, or differ as a teacher says."""
+"""Losses on graded similarity: as a number to be met, or as an order to be kept."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
+from finetuner.errors import ArgumentError
 from finetuner.losses.base import Loss
 from finetuner.losses.distances import normalize
 from finetuner.losses.reduce import count
@@ -20,11 +21,71 @@ def own_similarity(anchors: Tensor, candidates: Tensor, width: int, cosine: bool
     return xp.transpose(xp.sum(own * xp.reshape(anchors, (1, -1, anchors.shape[1])), axis=-1))
 
 
+def targets(loss: Loss, scores: Scores, *sizes: int) -> Tensor:
+    """(N, S) what the similarities shall be, with S one of `sizes`.
+
+    Raises:
+        ArgumentError: rows have another number of scores.
+    """
+    came = scores.values.shape[1]
+    if came not in sizes:
+        expected = ' or '.join(str(size) for size in sizes)
+        raise ArgumentError(
+            f'{type(loss).__name__} expects {expected} scores in each row of {scores.width + 1} columns, got {came}.'
+        )
+    return scores.values
+
+
+def in_order(s: Tensor, y: Tensor, normalize: bool) -> Tensor:
+    """`log(1 + sum over i, j with y_i < y_j of e^(s_i - s_j))` of (N, 1) similarities: a scalar.
+
+    Args:
+        s: scaled similarities.
+        y: (N, 1) grades, of which only the order counts.
+        normalize: take the mean instead of the sum.
+    """
+    xp = get_namespace(s)
+    wrong = y < xp.transpose(y)
+    terms = xp.where(wrong, s - xp.transpose(s), -1e30)
+    total = xp.logsumexp(xp.reshape(terms, (1, -1)), axis=-1)
+    if normalize:
+        total = total - xp.log(xp.maximum(count(wrong, s), 1.0))
+    return xp.sum(xp.softplus(total))
+
+
+@dataclass(frozen=True)
+class CosineSimilarityLoss(Loss):
+    """`mean of (cos(a, b) - score)^2`.
+
+    The cosine itself shall be the score, so scores must mean the same: 1 for the same, 0 for nothing in common.
+
+    When to use: pairs `(a, b, score)` with scores from -1 to 1 that the cosines shall meet as numbers. Where only the
+    order matters, as in search, CoSENTLoss leaves the model more freedom and is mostly better.
+
+    Source: Reimers and Gurevych, 2019; sentence-transformers.
+
+    >>> import numpy as np
+    >>> a, b = np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> float(CosineSimilarityLoss()(a, b, np.array([[1.0], [0.5]])))
+    0.125
+    """
+
+    expects: ClassVar[type] = Scores
+    columns: ClassVar[int | None] = 2
+
+    def compute(self, anchors: Tensor, candidates: Tensor, relation: Scores, **learned: Tensor) -> Tensor:
+        """The formula."""
+        s = own_similarity(anchors, candidates, relation.width, cosine=True)
+        error = s - targets(self, relation, 1)
+        return get_namespace(error).mean(error * error)
+
+
 @dataclass(frozen=True)
 class CoSENTLoss(Loss):
     """`log(1 + mean over i, j with score_i < score_j of e^(scale (cos_i - cos_j)))`.
 
-    Only the order of the scores matters, so any scale of grades will do.
+    Every pair shall be more similar than all pairs with a lower score. Only the order of the scores matters, so any
+    scale of grades will do.
 
     When to use: pairs `(a, b, score)` with graded similarity.
 
@@ -49,44 +110,5 @@ class CoSENTLoss(Loss):
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Scores, **learned: Tensor) -> Tensor:
         """The formula."""
-        xp = get_namespace(anchors)
-        s = xp.reshape(own_similarity(anchors, candidates, relation.width, cosine=True), (-1, 1)) * self.scale
-        y = xp.reshape(relation.values, (-1, 1))
-        wrong = y < xp.transpose(y)
-        terms = xp.where(wrong, s - xp.transpose(s), -1e30)
-        total = xp.logsumexp(xp.reshape(terms, (1, -1)), axis=-1)
-        if self.normalize:
-            total = total - xp.log(xp.maximum(count(wrong, s), 1.0))
-        return xp.sum(xp.softplus(total))
-
-
-@dataclass(frozen=True)
-class MarginMSELoss(Loss):
-    """`mean of ((a . p - a . n) - margin)^2`, with the margin by which a teacher prefers the positive.
-
-    When to use: triplets scored by a cross-encoder: `(query, positive, negative, margin)`, or with both scores.
-
-    Args:
-        cosine: compare directions; False, as published, compares by dot product.
-
-    Source: Hofstaetter et al., 2020.
-
-    >>> import numpy as np
-    >>> query, positive, negative = np.array([[1.0, 0.0]]), np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
-    >>> margins = np.array([[0.5]])
-    >>> float(MarginMSELoss()(query, np.concatenate([positive, negative]), margins))
-    0.25
-    """
-
-    expects: ClassVar[type] = Scores
-    columns: ClassVar[int | None] = 3
-    cosine: bool = False
-
-    def compute(self, anchors: Tensor, candidates: Tensor, relation: Scores, **learned: Tensor) -> Tensor:
-        """The formula."""
-        xp = get_namespace(anchors)
-        s = own_similarity(anchors, candidates, 2, self.cosine)
-        y = relation.values
-        margin = y if y.shape[1] == 1 else y[:, :1] - y[:, 1:]
-        error = s[:, :1] - s[:, 1:] - margin
-        return xp.mean(error * error)
+        s = own_similarity(anchors, candidates, relation.width, cosine=True)
+        return in_order(self.scale * s, targets(self, relation, 1), self.normalize)
