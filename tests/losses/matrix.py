@@ -79,8 +79,9 @@ ZERO: dict[str, set[str]] = {
         _NOTHING_TO_COMPARE,
     ),
     'NPairsLoss': {*_NOTHING_TO_COMPARE, 'one pair, one negative'},  # it needs pairs of two classes
+    'AnglELoss': _ONE_SCORE,
     'CoSENTLoss': {*_ONE_SCORE, 'collapsed'},
-    'CosineSimilarityLoss': {'collapsed'},
+    'CosineSimilarityLoss': {'batch of one', 'collapsed'},  # the one row is of two equal vectors
 }
 
 
