@@ -40,7 +40,6 @@ class Loss(ABC):
     columns: ClassVar[int | None] = None
     more: ClassVar[bool] = False
     across: ClassVar[bool] = False
-    by_class: ClassVar[tuple[str, ...]] = ()
     guided: ClassVar[bool] = False
     miner: Mine | None = None
 
@@ -48,6 +47,11 @@ class Loss(ABC):
     def centers(self) -> int:
         """Learned candidates per class."""
         return 1
+
+    @property
+    def by_class(self) -> tuple[str, ...]:
+        """The names of what it learns with one entry per class, where candidates are items."""
+        return ()
 
     def __call__(self, anchors: Tensor, candidates: Tensor, relation: Any = None, **learned: Tensor) -> Tensor:
         """The loss of (N, D) anchors against (M, D) candidates: a scalar.

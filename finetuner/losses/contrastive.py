@@ -57,6 +57,7 @@ class SiameseLoss(DistanceLoss):
     """`mean over all pairs of y * d + (1 - y) * [margin - d]+`, with y = 1 for positives.
 
     When to use: data made for the original Finetuner, whose names and defaults these are; otherwise `InfoNCELoss`.
+    `SiameseLoss(margin=0.5, squared=True)` is the ContrastiveLoss of sentence-transformers.
 
     Args:
         distance: 'cosine', 'euclidean' or 'sqeuclidean'.
@@ -64,8 +65,9 @@ class SiameseLoss(DistanceLoss):
         miner: narrows the pairs first, for example `SiameseEasyHardMiner()`.
         normalize: whether vectors are brought to length 1 first; the original took them as they are.
         reducer: how the terms become one number.
+        squared: take half the square of each term, as published: far positives and near negatives count more.
 
-    Source: Hadsell, Chopra and LeCun, 2006, without the squares.
+    Source: Hadsell, Chopra and LeCun, 2006, and without the squares the original Finetuner.
 
     >>> import numpy as np
     >>> x = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
@@ -78,6 +80,7 @@ class SiameseLoss(DistanceLoss):
     miner: Mine | None = None
     normalize: bool = False
     reducer: str = 'mean'
+    squared: bool = False
 
     def __post_init__(self) -> None:
         distances.get(self.distance)
@@ -89,5 +92,7 @@ class SiameseLoss(DistanceLoss):
         d = self.measure(anchors, candidates)
         found = pairs(relation, lambda: d)
         terms = xp.where(found.positives, d, xp.relu(self.margin - d))
+        if self.squared:
+            terms = terms * terms / 2
         times = None if found.towards is None else xp.where(found.positives, found.towards, found.away)
         return reduce(terms, found.positives | found.negatives, self.reducer, times)

@@ -7,13 +7,23 @@ from typing import Any
 from finetuner.errors import ArgumentError, nearest
 
 LOSSES = {
+    'AngularLoss': 'angular',
     'ArcFaceLoss': 'arcface',
+    'BatchAllTripletLoss': 'batch_triplets',
+    'BatchHardSoftMarginTripletLoss': 'batch_triplets',
+    'BatchHardTripletLoss': 'batch_triplets',
+    'BatchSemiHardTripletLoss': 'batch_triplets',
+    'CentroidTripletLoss': 'centroid',
     'CoSENTLoss': 'scores',
     'ContrastiveLoss': 'contrastive',
     'InfoNCELoss': 'infonce',
+    'MarginLoss': 'margin',
     'MarginMSELoss': 'scores',
     'MultiSimilarityLoss': 'multi_similarity',
+    'NCALoss': 'nca',
+    'NPairsLoss': 'npairs',
     'NTXentLoss': 'infonce',
+    'OnlineContrastiveLoss': 'online_contrastive',
     'SiameseLoss': 'contrastive',
     'TripletLoss': 'triplet',
     'TripletMarginLoss': 'triplet',

@@ -93,11 +93,11 @@ def check(loss: Any, kind: str, width: int = 1, miner: Any = None) -> None:
     name = _name(loss)
     members = list(loss.members()) if isinstance(loss, Loss) else [loss]
     for member in members:
-        if isinstance(member, Loss) and not _fits(type(member), kind, width):
+        if isinstance(member, Loss) and not _fits(member, kind, width):
             came = f'{KINDS[kind]} in {width} columns' if kind == 'score' else KINDS[kind]
-            fitting = [other for other in sorted(LOSSES) if _fits(find(other), kind, width)]
+            fitting = [other for other in sorted(LOSSES) if _fits(get(other), kind, width)]
             suited = f'Losses that fit: {", ".join(fitting)}.' if fitting else 'No loss fits such data.'
-            raise ArgumentError(f'{_name(member)} needs {_needs(type(member))}; this data has {came}. {suited}')
+            raise ArgumentError(f'{_name(member)} needs {_needs(member)}; this data has {came}. {suited}')
     if miner is None:
         return
     own = next((member.miner for member in members if getattr(member, 'miner', None) is not None), None)
@@ -113,15 +113,18 @@ def check(loss: Any, kind: str, width: int = 1, miner: Any = None) -> None:
         )
 
 
-def _fits(loss: type[Loss], kind: str, width: int) -> bool:
+def _fits(loss: Loss, kind: str, width: int) -> bool:
     if kind == 'score' or loss.expects is Scores:
-        return kind == 'score' and loss.expects is Scores and loss.columns in (None, width)
+        if kind != 'score' or loss.expects is not Scores:
+            return False
+        return loss.columns in (None, width) or (loss.more and width > (loss.columns or 0))
     return kind == 'class' or (loss.candidates == 'items' and not loss.by_class)
 
 
-def _needs(loss: type[Loss]) -> str:
+def _needs(loss: Loss) -> str:
     if loss.expects is Scores:
-        return 'scores' if loss.columns is None else f'scores in {loss.columns} columns'
+        most = ' or more' if loss.more else ''
+        return 'scores' if loss.columns is None else f'scores in {loss.columns}{most} columns'
     return KINDS['class'] if loss.candidates == 'classes' or loss.by_class else 'labels, sessions, pairs or instances'
 
 

@@ -1,12 +1,13 @@
 """Triplet losses: a positive shall be nearer than a negative by a margin."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
 from finetuner.losses import distances
 from finetuner.losses.base import DistanceLoss, Mine
 from finetuner.losses.reduce import check_reducer, count, quotient
-from finetuner.losses.relation import Relation
+from finetuner.losses.relation import Relation, place_of
 from finetuner.losses.triplets import slopes
 from finetuner.typing import Tensor
 
@@ -15,7 +16,11 @@ from finetuner.typing import Tensor
 class TripletMarginLoss(DistanceLoss):
     """`[d_ap - d_an + margin]+` over all triplets (anchor, positive, negative).
 
-    When to use: many classes with few items each, together with a miner that picks semi-hard triplets.
+    When to use: many classes with few items each, together with a miner that picks semi-hard triplets. Triplets are
+    counted and not listed, so a batch of thousands with all its triplets is no trouble.
+
+    With `swap` or `smooth_loss` there is nothing to count: the positives of an anchor are visited one by one, which
+    takes as many times the memory as an anchor has positives. Leave them out with large classes or a memory.
 
     Args:
         margin: by how much a negative shall be farther than a positive.
@@ -23,8 +28,11 @@ class TripletMarginLoss(DistanceLoss):
         normalize: whether vectors are brought to length 1 first.
         reducer: 'nonzero' (mean over the triplets that still cost something, as in pytorch-metric-learning),
             'mean' (over all), 'anchor', or 'sum'.
+        swap: take the positive for the anchor where it is nearer to the negative: `min(d_an, d_pn)` for `d_an`.
+        smooth_loss: `log(1 + e^(d_ap - d_an + margin))` for the hinge; triplets in order still teach a little.
 
-    Source: Schroff, Kalenichenko and Philbin, 2015; defaults of pytorch-metric-learning.
+    Source: Schroff, Kalenichenko and Philbin, 2015; swap from Balntas et al., 2016; defaults of
+    pytorch-metric-learning.
 
     >>> import numpy as np
     >>> x = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
@@ -36,6 +44,8 @@ class TripletMarginLoss(DistanceLoss):
     distance: str = 'euclidean'
     normalize: bool = True
     reducer: str = 'nonzero'
+    swap: bool = False
+    smooth_loss: bool = False
 
     def __post_init__(self) -> None:
         distances.get(self.distance)
@@ -43,7 +53,17 @@ class TripletMarginLoss(DistanceLoss):
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""
-        return hinge(self.measure(anchors, candidates), relation, self.margin, self.reducer)
+        d = self.measure(anchors, candidates)
+        if not (self.swap or self.smooth_loss):
+            return hinge(d, relation, self.margin, self.reducer)
+        xp = get_namespace(d)
+
+        def third_side(pick: Tensor) -> Tensor:
+            if candidates is anchors:
+                return xp.take(d, place_of(pick), axis=0)
+            return self.measure(xp.take(candidates, place_of(pick), axis=0), candidates)
+
+        return visited(d, relation, self.margin, self.reducer, self.smooth_loss, third_side if self.swap else None)
 
 
 @dataclass(frozen=True)
@@ -100,6 +120,42 @@ def hinge(d: Tensor, relation: Relation, margin: float, reducer: str) -> Tensor:
     if reducer == 'anchor':
         return quotient(xp.sum(quotient(rows, number)), count(number > 0, d))
     return quotient(xp.sum(rows), xp.sum(number))
+
+
+def visited(
+    d: Tensor,
+    relation: Relation,
+    margin: float,
+    reducer: str,
+    smooth: bool,
+    third_side: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """The reduced triplet loss of (N, M) distances where it is not linear, positive by positive.
+
+    Args:
+        d: (N, M) distances.
+        relation: who belongs to whom.
+        margin: by how much a negative shall be farther than a positive.
+        reducer: how the terms become one number.
+        smooth: softplus for the hinge.
+        third_side: from one positive per anchor (N, M) its distances to the candidates, (N, M); a negative is as far
+            as the nearer of the two. None looks from the anchor alone.
+    """
+    xp = get_namespace(d)
+    cost = xp.softplus if smooth else xp.relu
+    total = number = xp.zeros_like(xp.sum(d, axis=1))
+    for pick, kept in relation.visit(xp.stop_gradient(d)):
+        near = xp.sum(xp.where(pick, d, 0.0), axis=1, keepdims=True)
+        far = d if third_side is None else xp.minimum(d, third_side(pick))
+        terms = xp.where(kept, cost(near - far + margin), 0.0)
+        total = total + xp.sum(terms, axis=1)
+        counted = kept & (xp.stop_gradient(terms) > 4 * distances.epsilon(d)) if reducer == 'nonzero' else kept
+        number = number + count(counted, d, axis=1)
+    if reducer == 'sum':
+        return xp.sum(total)
+    if reducer == 'anchor':
+        return quotient(xp.sum(quotient(total, number)), count(number > 0, d))
+    return quotient(xp.sum(total), xp.sum(number))
 
 
 def _number(relation: Relation, d: Tensor) -> Tensor:
