@@ -95,9 +95,9 @@ def check(loss: Any, kind: str, width: int = 1, miner: Any = None) -> None:
     for member in members:
         if isinstance(member, Loss) and not _fits(member, kind, width):
             came = f'{KINDS[kind]} in {width} columns' if kind == 'score' else KINDS[kind]
-            fitting = [other for other in sorted(LOSSES) if _fits(get(other), kind, width)]
-            suited = f'Losses that fit: {", ".join(fitting)}.' if fitting else 'No loss fits such data.'
-            raise ArgumentError(f'{_name(member)} needs {_needs(member)}; this data has {came}. {suited}')
+            raise ArgumentError(
+                f'{_name(member)} needs {_needs(member)}; this data has {came}. {_fitting(kind, width)}'
+            )
     if miner is None:
         return
     own = next((member.miner for member in members if getattr(member, 'miner', None) is not None), None)
@@ -111,6 +111,16 @@ def check(loss: Any, kind: str, width: int = 1, miner: Any = None) -> None:
             f'{_name(miner)} looks for pairs within one batch, and this data has {width} columns. '
             f'Take TripletEasyHardMiner.'
         )
+
+
+def _fitting(kind: str, width: int, most: int = 12) -> str:
+    # A sentence that names losses for a kind of supervision, the one that is usual first.
+    usual = _name(choose(kind, width))
+    names = sorted((name for name in LOSSES if _fits(get(name), kind, width)), key=lambda name: name != usual)
+    if not names:
+        return 'No loss fits such data.'
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return f'Losses that fit: {", ".join(names[:most])}{more}.'
 
 
 def _fits(loss: Loss, kind: str, width: int) -> bool:

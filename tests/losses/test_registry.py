@@ -10,8 +10,29 @@ from finetuner.losses.names import LOSSES, get
 from finetuner.losses.objective import Objective
 from finetuner.losses.registry import KINDS, check, choose, resolve
 
-WIDTHS = {'class': [1], 'session': [1], 'instance': [1], 'pair': [2, 3, 5], 'score': [2, 3]}
+WIDTHS = {'class': [1], 'session': [1], 'instance': [1], 'pair': [2, 3, 5], 'score': [2, 3, 5]}
+OF_CLASSES = (
+    'ArcFaceLoss',
+    'CosFaceLoss',
+    'LargeMarginSoftmaxLoss',
+    'NormalizedSoftmaxLoss',
+    'ProxyAnchorLoss',
+    'ProxyNCALoss',
+    'SoftTripleLoss',
+    'SoftmaxLoss',
+    'SphereFaceLoss',
+    'SubCenterArcFaceLoss',
+)
 SITUATIONS = [(kind, width) for kind, widths in WIDTHS.items() for width in widths]
+
+# Those that go by scores, and in how many columns.
+SCORED = {
+    'AnglELoss': [2],
+    'CoSENTLoss': [2],
+    'CosineSimilarityLoss': [2],
+    'DistillKLDivLoss': [3, 5],
+    'MarginMSELoss': [3, 5],
+}
 
 
 @pytest.mark.parametrize(
@@ -24,6 +45,7 @@ SITUATIONS = [(kind, width) for kind, widths in WIDTHS.items() for width in widt
         ('pair', 4, InfoNCELoss(0.05, symmetric=True)),
         ('score', 2, CoSENTLoss()),
         ('score', 3, MarginMSELoss()),
+        ('score', 5, MarginMSELoss()),
     ],
 )
 def test_the_loss_that_nobody_named(kind, width, loss):
@@ -39,9 +61,8 @@ def test_what_is_chosen_fits(kind, width):
 @pytest.mark.parametrize('name', LOSSES)
 def test_losses_and_data_that_fit(name, kind, width):
     fits = {
-        'ArcFaceLoss': kind == 'class',
-        'CoSENTLoss': (kind, width) == ('score', 2),
-        'MarginMSELoss': (kind, width) == ('score', 3),
+        **dict.fromkeys(OF_CLASSES, kind == 'class'),
+        **{scored: kind == 'score' and width in widths for scored, widths in SCORED.items()},
     }.get(name, kind != 'score')
     if fits:
         assert resolve(name, kind=kind, width=width) == Objective(get(name))
@@ -51,14 +72,22 @@ def test_losses_and_data_that_fit(name, kind, width):
     message = str(caught.value)
     assert message.startswith(f'{name} needs ')
     assert KINDS[kind] in message
-    suited = message.partition('Losses that fit: ')[2].rstrip('.').split(', ')
+    suited = message.partition('Losses that fit: ')[2].rstrip('.').partition(' and ')[0].split(', ')
+    assert type(choose(kind, width)).__name__ == suited[0] and len(suited) <= 12
     for other in suited:
         resolve(other, kind=kind, width=width)
 
 
 def test_data_that_no_loss_fits():
-    with pytest.raises(ArgumentError, match='scores in 5 columns. No loss fits such data'):
-        resolve('CoSENTLoss', kind='score', width=5)
+    with pytest.raises(ArgumentError, match='scores in 1 columns. No loss fits such data'):
+        resolve('CoSENTLoss', kind='score', width=1)
+
+
+def test_lists_of_scored_documents_have_losses_of_their_own():
+    with pytest.raises(ArgumentError, match=r'needs scores in 2 columns; .* Losses that fit: MarginMSELoss, Distill'):
+        resolve('CosineSimilarityLoss', kind='score', width=5)
+    with pytest.raises(ArgumentError, match='needs scores in 3 or more columns; this data has scores in 2 columns'):
+        resolve('DistillKLDivLoss', kind='score', width=2)
 
 
 @pytest.mark.parametrize(
