@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError
+from finetuner.dispatch import FRAMEWORKS, get_namespace, load
+from finetuner.errors import ArgumentError, nearest
 from finetuner.losses import distances
 from finetuner.losses.miners.base import Miner
 from finetuner.losses.relation import Relation, Scores, classify, label_codes, same_class
@@ -134,6 +134,39 @@ class Loss(ABC):
     def members(self) -> 'Iterator[Loss]':
         """The losses that this one is made of: itself, or those that it wraps."""
         yield self
+
+    def module(
+        self,
+        framework: str,
+        dim: int | None = None,
+        n_classes: int | None = None,
+        *,
+        means: np.ndarray | None = None,
+        miner: Any = None,
+        most: int | None = None,
+    ) -> Any:
+        """This loss as a native module, which owns what the loss learns and remembers, for training loops of your own.
+
+        It is called as `module(embeddings, labels)` or `module(anchors, candidates, relation)` and gives a scalar.
+        Train its parameters along with the model's, save it as any module. Labels are numbers from 0 to C - 1 where
+        the loss learns classes; any numbers, or texts, where it does not.
+
+        Args:
+            framework: 'torch' gives a torch.nn.Module, 'keras' a keras.layers.Layer, 'paddle' a paddle.nn.Layer.
+            dim: D, the size of the embeddings; needed where what it learns or remembers depends on it.
+            n_classes: C, the number of classes; likewise.
+            means: (C, D) the mean direction of each class in the untuned model, to start from; None starts from noise.
+            miner: narrows the relation before the loss sees it; a miner or its name.
+            most: no item has more others of its class in a batch than this. None counts, or takes the size of the
+                batch where labels cannot be looked at; compiled TensorFlow knows neither.
+
+        Raises:
+            ArgumentError: there is no such framework, or a size is missing.
+        """
+        if framework not in FRAMEWORKS:
+            raise ArgumentError(f'framework={framework!r}. {nearest(str(framework), FRAMEWORKS)}')
+        made: type = load(framework, 'module').LossModule
+        return made(self, dim, n_classes, means=means, miner=miner, most=most)
 
 
 Change = Callable[[Tensor], Tensor]

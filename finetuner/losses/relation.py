@@ -17,6 +17,8 @@ from finetuner.losses.distances import at_least_float32, cosine_similarity
 from finetuner.typing import Codes, Tensor
 
 Keep = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+UNKNOWN = 2**31 - 1
+"""For `most` where the size of the batch is not known: in compiled TensorFlow."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,11 @@ class Relation(NamedTuple):
         if self.drawn is not None:
             yield from self._visit_drawn(*self.drawn)
             return
+        if self.most >= UNKNOWN:
+            raise ArgumentError(
+                'This goes from positive to positive, and nobody knows how many a batch of unknown size may hold. Say '
+                'how many others of its class an item has in a batch at most: module(…, most=3).'
+            )
         order = xp.cumsum(xp.cast(self.positives, xp.int32), axis=1)
         d = distances if self.distances is None else self.distances
         if self.keep is not None and d is None:
@@ -237,15 +244,21 @@ def same_class(labels: Any, like: Tensor = None) -> Relation:
     [[0, 2, 1], [2, 0, 1], [0, 1, 0], [1, 0, 0], [1, 2, 0], [2, 1, 0]]
     """
     codes = label_codes(labels, like)
-    return relate(codes, codes, _most(codes['label'] if isinstance(labels, Sequence) else labels))
+    return relate(codes, codes, most_alike(codes['label'] if isinstance(labels, Sequence) else labels))
 
 
-def _most(labels: Any) -> int:
-    # The size of the largest class, less one, where it can be seen without asking a device.
+def looked_at(labels: Any) -> np.ndarray | None:
+    """Integer labels as an array, where they can be seen without asking a device; else None."""
     try:
         known = np.asarray(labels)
     except (TypeError, NotImplementedError):  # on a device, or traced by a compiler
-        known = np.array(None)
-    if known.dtype.kind not in 'iub':
-        return max(int(labels.shape[0]) - 1, 1)
-    return max(int(np.unique(known, return_counts=True)[1].max(initial=1)) - 1, 1)
+        return None
+    return known if known.dtype.kind in 'iub' else None
+
+
+def most_alike(labels: Any) -> int:
+    """No one of (N,) labels has more others of its class than this: as few as can be seen without asking a device."""
+    known = looked_at(labels)
+    if known is not None:
+        return max(int(np.unique(known, return_counts=True)[1].max(initial=1)) - 1, 1)
+    return UNKNOWN if labels.shape[0] is None else max(int(labels.shape[0]) - 1, 1)
