@@ -35,10 +35,9 @@ class MissingExtraError(FinetunerError, ImportError):
 def nearest(name: str, names: Iterable[str]) -> str:
     """A sentence that suggests the known names nearest to `name`, or lists them all."""
     known = sorted(names)
-    close = get_close_matches(name, known, n=3, cutoff=0.5)
-    if not close:  # the case is what people get wrong most
-        lower = {k.lower(): k for k in known}
-        close = [lower[c] for c in get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
+    # Without capitals, which are what people get wrong most.
+    lower = {k.lower(): k for k in known}
+    close = [lower[c] for c in get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
     if close:
         return f'Did you mean {enumerated(close, "or")}?'
     return f'Known are: {", ".join(known)}.'

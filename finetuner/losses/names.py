@@ -8,25 +8,55 @@ from finetuner.errors import ArgumentError, nearest
 
 LOSSES = {
     'AngularLoss': 'angular',
+    'AnglELoss': 'angle',
     'ArcFaceLoss': 'arcface',
     'BatchAllTripletLoss': 'batch_triplets',
     'BatchHardSoftMarginTripletLoss': 'batch_triplets',
     'BatchHardTripletLoss': 'batch_triplets',
     'BatchSemiHardTripletLoss': 'batch_triplets',
     'CentroidTripletLoss': 'centroid',
+    'CLIPLoss': 'clip',
     'CoSENTLoss': 'scores',
     'ContrastiveLoss': 'contrastive',
+    'CosFaceLoss': 'softmax',
+    'CosineSimilarityLoss': 'scores',
+    'DistillKLDivLoss': 'distill',
+    'GISTEmbedLoss': 'gist',
     'InfoNCELoss': 'infonce',
+    'LargeMarginSoftmaxLoss': 'sphereface',
     'MarginLoss': 'margin',
-    'MarginMSELoss': 'scores',
+    'MarginMSELoss': 'distill',
     'MultiSimilarityLoss': 'multi_similarity',
     'NCALoss': 'nca',
     'NPairsLoss': 'npairs',
+    'MultipleNegativesRankingLoss': 'ranking',
+    'MultipleNegativesSymmetricRankingLoss': 'ranking',
     'NTXentLoss': 'infonce',
+    'NormalizedSoftmaxLoss': 'softmax',
     'OnlineContrastiveLoss': 'online_contrastive',
+    'ProxyAnchorLoss': 'proxies',
+    'ProxyNCALoss': 'proxies',
     'SiameseLoss': 'contrastive',
+    'SigLIPLoss': 'clip',
+    'SoftTripleLoss': 'softtriple',
+    'SoftmaxLoss': 'softmax',
+    'SphereFaceLoss': 'sphereface',
+    'SubCenterArcFaceLoss': 'arcface',
     'TripletLoss': 'triplet',
     'TripletMarginLoss': 'triplet',
+    'BarlowTwinsLoss': 'barlow',
+    'CircleLoss': 'circle',
+    'FastAPLoss': 'fastap',
+    'GeneralizedLiftedStructureLoss': 'lifted',
+    'IntraPairVarianceLoss': 'intra_pair',
+    'LiftedStructureLoss': 'lifted',
+    'PNPLoss': 'pnp',
+    'RankedListLoss': 'ranked_list',
+    'SignalToNoiseRatioContrastiveLoss': 'snr',
+    'SmoothAPLoss': 'smoothap',
+    'SupConLoss': 'supcon',
+    'TupletMarginLoss': 'tuplet',
+    'VICRegLoss': 'vicreg',
 }
 WRAPPERS = {
     'CrossBatchMemory': 'memory',
@@ -45,6 +75,16 @@ REGULARIZERS = {
 """What `RegularizedLoss` adds to a loss."""
 MINERS = {
     'AllMiner': 'base',
+    'AngularMiner': 'angular',
+    'BatchEasyHardMiner': 'batch',
+    'BatchHardMiner': 'batch',
+    'DistanceWeightedMiner': 'distance_weighted',
+    'EmbeddingsAlreadyPackagedAsTriplets': 'packaged',
+    'GuidedMiner': 'guided',
+    'HDCMiner': 'hdc',
+    'MaximumLossMiner': 'maximum_loss',
+    'MultiSimilarityMiner': 'multi_similarity',
+    'PairMarginMiner': 'pair_margin',
     'SiameseEasyHardMiner': 'easyhard',
     'SiameseMiner': 'base:AllMiner',
     'SiameseSessionMiner': 'base:AllMiner',
@@ -52,6 +92,7 @@ MINERS = {
     'TripletMarginMiner': 'band',
     'TripletMiner': 'base:AllMiner',
     'TripletSessionMiner': 'base:AllMiner',
+    'UniformHistogramMiner': 'histogram',
 }
 _NO_LOSSES = {
     'BaseMetricLossFunction': 'derive from finetuner.losses.base.Loss for a loss of your own',
@@ -59,6 +100,7 @@ _NO_LOSSES = {
     'GenericPairLoss': 'use ContrastiveLoss, or derive from finetuner.losses.base.Loss',
     'WeightRegularizerMixin': "use RegularizedLoss(loss, weight_regularizer='RegularFaceRegularizer')",
 }
+_OTHER_NAMES = {'NTXLoss': 'NTXentLoss'}  # as the original's documents spell it
 
 
 def find(name: str, kind: str = 'loss') -> type:
@@ -69,8 +111,12 @@ def find(name: str, kind: str = 'loss') -> type:
     """
     table = {'miner': MINERS, 'regularizer': REGULARIZERS}.get(kind, LOSSES | WRAPPERS)
     package = 'finetuner.losses.miners' if kind == 'miner' else 'finetuner.losses'
+    name = _OTHER_NAMES.get(name, name)
     if name in _NO_LOSSES:
         raise ArgumentError(f'{name} is a building block and no loss: {_NO_LOSSES[name]}.')
+    plain = name.removeprefix('Cached')
+    if plain != name and plain in table:
+        raise ArgumentError(f'{name} is {plain} in small parts: take that with fit(…, mini_batch_size=32), say.')
     if name not in table:
         raise ArgumentError(f'There is no {kind} {name!r}. {nearest(name, table)}')
     module, _, other = table[name].partition(':')

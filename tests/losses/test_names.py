@@ -50,6 +50,10 @@ def test_miners_say_when_to_use_them_and_what_they_take(name):
         assert f'        {field.name}: ' in text
 
 
+def test_the_originals_spelling():
+    assert find('NTXLoss') is find('NTXentLoss')
+
+
 def test_options():
     assert get('TripletLoss', margin=0.3).margin == 0.3
     assert get('TripletEasyHardMiner', 'miner', neg_strategy='easy').neg_strategy == 'easy'
@@ -60,10 +64,11 @@ def test_options():
     [
         ('TripletMargin', 'loss', r"There is no loss 'TripletMargin'. Did you mean 'TripletMarginLoss'"),
         ('infonceloss', 'loss', "Did you mean 'InfoNCELoss'"),
-        ('xyz', 'loss', 'Known are: ArcFaceLoss, CoSENTLoss'),
+        ('xyz', 'loss', 'Known are: AnglELoss, AngularLoss'),
         ('TripletMarginLoss', 'miner', "There is no miner 'TripletMarginLoss'. Did you mean 'TripletMarginMiner'"),
         ('GenericPairLoss', 'loss', 'is a building block and no loss: use ContrastiveLoss'),
-        ('WeightRegularizerMixin', 'loss', "use RegularizedLoss"),
+        ('CachedGISTEmbedLoss', 'loss', r'is GISTEmbedLoss in small parts: take that with fit\(…, mini_batch_size=32\)'),
+        ('WeightRegularizerMixin', 'loss', 'use RegularizedLoss'),
     ],
 )
 def test_unknown_names(name, kind, message):
