@@ -45,6 +45,7 @@ def fit(
     *,
     epochs: int | None = None,
     batch_size: int | None = None,
+    mini_batch_size: int | None = None,
     loss: Any = None,
     loss_options: dict[str, Any] | None = None,
     miner: Any = None,
@@ -79,6 +80,8 @@ def fit(
         eval_data: the like, never trained on: gives `val_loss`, and retrieval metrics before and after.
         epochs: how often all data are seen; 10, or 3 for transformers.
         batch_size: items in a batch (rows for pairs and scores); 64.
+        mini_batch_size: items that are in the model at a time, for a batch larger than memory: it learns what the whole
+            batch teaches, in the memory of this many, for one more forward pass. None is for whole batches.
         loss: a name, an instance, or `f(anchors, candidates, relation) -> scalar` in the model's framework; chosen by
             the kind of data.
         loss_options: parameters of a loss that is given by name.
@@ -120,6 +123,7 @@ def fit(
         eval_data,
         epochs=epochs,
         batch_size=batch_size,
+        mini_batch_size=mini_batch_size,
         loss=loss,
         loss_options=loss_options,
         miner=miner,

@@ -2,11 +2,17 @@
 
 Chance is a function of (seed, step): the generators are seeded before every step and the sampler is a function of
 (seed, epoch), so no random state is saved, and a resumed training equals one that was never interrupted.
+
+A batch larger than `mini_batch_size` is never in the model as a whole. By the chain rule its slope is the sum, over the
+embeddings, of the loss's slope at an embedding times the embedding's own: so all chunks are embedded without a graph,
+the loss of all embeddings gives its slopes, and each chunk is embedded again and pulled along by its part of them. Each
+chunk has its own seed, which makes dropout the same both times. Source: Gao et al., 2021 (GradCache).
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -23,10 +29,11 @@ from finetuner.inference import Encoder
 from finetuner.losses.objective import Objective
 from finetuner.tuner import checkpoint
 from finetuner.tuner.callbacks.base import Callback
+from finetuner.tuner.chunks import chunks
 from finetuner.tuner.interruption import deferred
 from finetuner.tuner.schedule import Optimization
 from finetuner.tuner.state import TunerState
-from finetuner.typing import Codes, CollateFn, Inputs, Layout, PreprocessFn
+from finetuner.typing import Codes, CollateFn, Inputs, Layout, PreprocessFn, Tensor
 
 SCHEDULER_STEPS = ('batch', 'epoch')
 
@@ -44,6 +51,7 @@ class Tuner(ABC):
         scheduler_step: whether such a scheduler steps after every 'batch' or 'epoch'.
         callbacks: told of everything, in their order.
         seed: of everything that is left to chance.
+        mini_batch_size: items that are in the model at a time; None for the whole batch.
 
     Attributes:
         state: the counters.
@@ -62,6 +70,7 @@ class Tuner(ABC):
         scheduler_step: str = 'batch',
         callbacks: Sequence[Callback] = (),
         seed: int = 0,
+        mini_batch_size: int | None = None,
     ) -> None:
         if scheduler_step not in SCHEDULER_STEPS:
             raise ArgumentError(f'scheduler_step={scheduler_step!r}. {nearest(str(scheduler_step), SCHEDULER_STEPS)}')
@@ -73,6 +82,7 @@ class Tuner(ABC):
         self.scheduler_step = scheduler_step
         self.callbacks = list(callbacks)
         self.seed = seed
+        self.mini_batch_size = mini_batch_size
         self.state = TunerState()
         self.stop_training = False
         self.ops = load(encoder.framework, 'ops')
@@ -91,6 +101,11 @@ class Tuner(ABC):
     def collate_fn(self) -> CollateFn | None:
         """What makes the model's input of contents."""
         return self.loader.collate_fn
+
+    @property
+    def chunked(self) -> bool:
+        """Whether a batch goes through the model in more than one chunk."""
+        return self.mini_batch_size is not None and self.loader.layout.items > self.mini_batch_size
 
     @cached_property
     def folder(self) -> Path:
@@ -171,7 +186,8 @@ class Tuner(ABC):
             self._tell('on_train_batch_begin')
             self._reseed()
             with deferred():
-                state.loss = self.train_step(inputs, codes)
+                step = self.step_in_chunks if self.chunked else self.train_step
+                state.loss = step(inputs, codes)
                 state.losses.append(state.loss)
                 state.step += 1
                 if self.scheduler_step == 'batch' or state.step % state.num_batches_train == 0:
@@ -194,10 +210,25 @@ class Tuner(ABC):
         self._tell('on_val_end')
         return float(np.mean(losses))
 
+    def step_in_chunks(self, inputs: Inputs, codes: Codes) -> Any:
+        """What `train_step` does, in the memory of a chunk."""
+        parts = list(chunks(inputs, self.loader.layout.items, self.mini_batch_size))
+        embeddings = []
+        with self.statistics_kept():
+            for number, (_, part) in enumerate(parts):
+                self._reseed(number)
+                embeddings.append(self.forward(part))
+        loss, slopes = self.derivative(self.ops.concatenate(embeddings), codes)
+        for number, (place, part) in enumerate(parts):
+            self._reseed(number)
+            self.pull(part, slopes[place], update=number == len(parts) - 1)
+        return loss
+
     def eval_step(self, inputs: Inputs, codes: Codes, layout: Layout) -> float:
         """The loss of a batch in evaluation mode, without gradient."""
         asarray = self.ops.asarray
-        embeddings = asarray(self.encoder.embed(inputs))
+        parts = chunks(inputs, layout.items, self.mini_batch_size)
+        embeddings = asarray(np.concatenate([self.encoder.embed(part) for _, part in parts]))
         codes = {name: asarray(code) for name, code in codes.items()}
         learned = {name: asarray(value) for name, value in self.learned().items()}
         return float(self.ops.to_numpy(self.objective(embeddings, codes, layout, learned)))
@@ -226,8 +257,8 @@ class Tuner(ABC):
         for callback in self.callbacks:
             getattr(callback, hook)(self, *arguments)
 
-    def _reseed(self) -> None:
-        self.reseed(int(np.random.SeedSequence((self.seed, self.state.step)).generate_state(1)[0]))
+    def _reseed(self, chunk: int = 0) -> None:
+        self.reseed(int(np.random.SeedSequence((self.seed, self.state.step, chunk)).generate_state(1)[0]))
 
     @abstractmethod
     def setup(self, layout: Layout) -> None:
@@ -240,6 +271,31 @@ class Tuner(ABC):
     @abstractmethod
     def train_step(self, inputs: Inputs, codes: Codes) -> Any:
         """Forward, loss, backward, update; gives the loss, as anything that `float` reads."""
+
+    @abstractmethod
+    def statistics_kept(self) -> AbstractContextManager[None]:
+        """Give the model its statistics (of BatchNorm, say) back in the end."""
+
+    @abstractmethod
+    def forward(self, inputs: Inputs) -> Tensor:
+        """The embeddings of a chunk in training mode, without a graph."""
+
+    @abstractmethod
+    def derivative(self, embeddings: Tensor, codes: Codes) -> tuple[Any, Tensor]:
+        """The loss of a batch like that of `train_step`, and its slopes at the (N, D) embeddings.
+
+        What the loss learns gets its slopes here, and is updated with the model.
+        """
+
+    @abstractmethod
+    def pull(self, inputs: Inputs, slopes: Tensor, update: bool) -> None:
+        """Add the slopes of a chunk to those of the chunks before; with `update`, clip the sum and update.
+
+        Args:
+            inputs: of the chunk.
+            slopes: (n, D) of the loss at its embeddings.
+            update: whether it is the last chunk.
+        """
 
     @abstractmethod
     def reseed(self, seed: int) -> None:

@@ -18,7 +18,7 @@ from finetuner.data.records import Label, Records
 from finetuner.data.sampler import make_sampler
 from finetuner.data.samplers.base import BATCH_SIZE
 from finetuner.dispatch import load
-from finetuner.errors import ArgumentError, DataError
+from finetuner.errors import ArgumentError, DataError, enumerated
 from finetuner.losses import registry
 from finetuner.losses.base import Loss
 from finetuner.losses.objective import Objective
@@ -26,6 +26,7 @@ from finetuner.tuner import schedule
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.callbacks.evaluation import EvaluationCallback
 from finetuner.tuner.callbacks.progress_bar import ProgressBarCallback
+from finetuner.tuner.chunks import chunks
 from finetuner.tuner.state import TunerState
 from finetuner.typing import CollateFn, PreprocessFn
 
@@ -62,6 +63,7 @@ def train(
     *,
     epochs: int | None,
     batch_size: int | None,
+    mini_batch_size: int | None,
     loss: Any,
     loss_options: dict[str, Any] | None,
     miner: Any,
@@ -122,8 +124,10 @@ def train(
             watching.insert(0, EvaluationCallback(judged))
     watching.insert(0, ProgressBarCallback())
     coder.place(device)
+    mini_batch_size = _mini_batch_size(mini_batch_size, settings['batch_size'], loader, kind)
     inputs, _ = next(iter(loader.epoch(0)))
-    dim = coder.embed(inputs).shape[1]  # refuses a model that gives no vectors, before anything is trained
+    _, first = next(chunks(inputs, loader.layout.items, mini_batch_size))
+    dim = coder.embed(first).shape[1]  # refuses a model that gives no vectors, before anything is trained
     if not coder.trainable():
         raise ArgumentError('Every weight of the model is frozen: there is nothing to train. Unfreeze some.')
     if learning_rate is None:
@@ -137,13 +141,14 @@ def train(
         scheduler_step=scheduler_step,
         callbacks=watching,
         seed=seed,
+        mini_batch_size=mini_batch_size,
     )
     logger.info(
         '%s on %s · %s · %r%s · %s · %d batches of %d an epoch · %d epochs · seed %d',
         coder.framework, coder.device, records.summary(), objective.loss,
         '' if objective.miner is None else f' · {objective.miner!r}',
         f'AdamW, learning rate {learning_rate:g}' if configure_optimizer is None else 'own optimizer',
-        len(loader), loader.layout.rows * loader.layout.width, epochs, seed,
+        len(loader), loader.layout.items, epochs, seed,
     )  # fmt: skip
     tuner.fit(loader, epochs, eval_loader, resume)
     HISTORIES[model] = history = record(tuner.state)
@@ -208,6 +213,25 @@ def _check(optimizer: str | None, learning_rate: float | None, configure_optimiz
         )
     if learning_rate is not None and not (isinstance(learning_rate, Real) and 0 < learning_rate < float('inf')):
         raise ArgumentError(f'learning_rate={learning_rate!r}: expected a positive number, such as 0.001.')
+
+
+def _mini_batch_size(size: Any, batch_size: int, loader: Loader, layers: list[str]) -> int | None:
+    # Checked against what was asked for, and not against a batch that is small because the data are.
+    if size is None:
+        return None
+    whole, items = _whole('mini_batch_size', size, 1), batch_size * loader.layout.width
+    if whole >= items:
+        raise ArgumentError(
+            f'mini_batch_size={whole}, and a batch has no more than {items} items: expected a part of it. '
+            f'Give a larger batch_size, or leave mini_batch_size out.'
+        )
+    norms = sorted({name for name in layers if 'BatchNorm' in name})
+    if norms and whole < loader.layout.items:
+        logger.warning(
+            'The model has %s, which normalises every chunk of mini_batch_size=%d items by itself: it learns something '
+            'else than from whole batches. LayerNorm would not.', enumerated(norms), whole,
+        )  # fmt: skip
+    return whole
 
 
 def _whole(name: str, value: Any, least: int) -> int:

@@ -1,6 +1,7 @@
 """The training step of Keras 3: our objective as `compute_loss`, and `train_on_batch` of whichever engine."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -8,6 +9,7 @@ import keras
 import numpy as np
 
 from finetuner.backends.keras.encoder import SEED, Encoder, Shell, array
+from finetuner.backends.keras.gradcache import Chunk, Embeddings, Sums
 from finetuner.inference import checked
 from finetuner.losses.objective import Objective
 from finetuner.tuner import base
@@ -64,13 +66,27 @@ class Tuner(base.Tuner):
         self.rate: float | None = None
         with self.encoder.scope():
             learned = self.objective.parameters(self.dim, layout.n_classes)
-            self.trainer = Trainer(self.encoder.model, self.objective, layout, learned, self.memory)
+            model = self.encoder.model
+            if self.chunked:
+                dtype = keras.backend.result_type(model.compute_dtype, 'float32')
+                model = Embeddings((layout.items, self.dim), dtype)
+            self.trainer = Trainer(model, self.objective, layout, learned, self.memory)
             self.trainer.build()
+            self.trained = [*self.trainer.parameters_.values(), *self.encoder.model.trainable_variables]
             self.optimizer = self._optimizer()
-            self.trainer.compile(self.optimizer, jit_compile=keras.backend.backend() == 'jax', auto_scale_loss=False)
-            self.optimizer.build(self.trainer.trainable_variables)
+            self.optimizer.build(self.trained)
+            if self.chunked:
+                self.trainer.autocast = False  # embeddings come as the model gave them
+                self.chunk = Chunk(self.encoder.model, layout.items)
+                self.chunk.build()
+                self._compile(self.chunk, Sums())
+            self._compile(self.trainer, Sums() if self.chunked else self.optimizer)
         self.seeds = [v for v in self.encoder.model.variables if v.name == SEED]
         self.found = [array(v) for v in self.seeds], _torch() and _torch().get_rng_state()
+
+    def _compile(self, model: Shell, optimizer: Any) -> None:
+        model.compile(optimizer, jit_compile=keras.backend.backend() == 'jax', auto_scale_loss=False)
+        optimizer.build(model.trainable_variables)
 
     def release(self) -> None:
         seeds, chance = self.found
@@ -101,6 +117,37 @@ class Tuner(base.Tuner):
             if not RESETS:
                 self.trainer.reset_metrics()
             return float(self.trainer.train_on_batch(self.encoder.native(inputs), dict(codes)))
+
+    @contextmanager
+    def statistics_kept(self) -> Iterator[None]:
+        layers = self.encoder.model._flatten_layers()
+        kept = [(v, array(v)) for layer in layers for v in layer._non_trainable_variables]  # frozen ones are elsewhere
+        yield
+        for variable, value in kept:
+            variable.assign(value)
+
+    def forward(self, inputs: Inputs) -> np.ndarray:
+        with self.encoder.scope():
+            return checked(self.chunk.predict_on_batch(self.encoder.native(inputs)), None)
+
+    def derivative(self, embeddings: Any, codes: Codes) -> tuple[float, np.ndarray]:
+        loss = self.train_step(array(embeddings), codes)
+        return loss, array(self.trainer.optimizer.sums[-1])
+
+    def pull(self, inputs: Inputs, slopes: np.ndarray, update: bool) -> None:
+        with self.encoder.scope():
+            self.chunk.train_on_batch(self.encoder.native(inputs), slopes)
+            if update:
+                self._update()
+
+    def _update(self) -> None:
+        *learned, _ = self.trainer.optimizer.slopes()
+        slopes = [*learned, *self.chunk.optimizer.slopes()]
+        # The optimizer divides by the scale of the loss that it expects.
+        scaled = [None if slope is None else self.optimizer.scale_loss(slope) for slope in slopes]
+        self.optimizer.apply(scaled, self.trained)
+        for sums in (self.trainer.optimizer, self.chunk.optimizer):
+            sums.clear()
 
     def reseed(self, seed: int) -> None:
         for place, state in enumerate(self.seeds):

@@ -1,6 +1,7 @@
 """The training step of PaddlePaddle."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -62,14 +63,43 @@ class Tuner(base.Tuner):
         return optimizer, None
 
     def train_step(self, inputs: Inputs, codes: Codes) -> Any:
-        embeddings = checked(self.encoder.call(inputs), None)
+        loss = self._backward(self._embeddings(inputs), codes)
+        self._update()
+        return loss
+
+    @contextmanager
+    def statistics_kept(self) -> Iterator[None]:
+        kept = [(buffer, buffer.clone()) for buffer in self.encoder.model.buffers()]
+        yield
+        for buffer, value in kept:
+            buffer.set_value(value)
+
+    def forward(self, inputs: Inputs) -> Any:
+        with paddle.no_grad():
+            return self._embeddings(inputs)
+
+    def derivative(self, embeddings: Any, codes: Codes) -> tuple[Any, Any]:
+        embeddings.stop_gradient = False
+        return self._backward(embeddings, codes), embeddings.grad
+
+    def pull(self, inputs: Inputs, slopes: Any, update: bool) -> None:
+        self._embeddings(inputs).backward(slopes)
+        if update:
+            self._update()
+
+    def _embeddings(self, inputs: Inputs) -> Any:
+        return checked(self.encoder.call(inputs), None)
+
+    def _backward(self, embeddings: Any, codes: Codes) -> Any:
         native = {name: paddle.to_tensor(code) for name, code in codes.items()}
         loss = self.objective(embeddings, native, self.layout, self.parameters, self.memory)
         self.memory = self.objective.remember(self.memory, embeddings, native, self.layout)
         loss.backward()
+        return loss.detach()
+
+    def _update(self) -> None:
         self.optimizer.step()
         self.optimizer.clear_grad()
-        return loss.detach()
 
     def reseed(self, seed: int) -> None:
         paddle.seed(seed)

@@ -1,6 +1,7 @@
 """The training step of PyTorch, on Lightning Fabric."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -64,17 +65,46 @@ class Tuner(base.Tuner):
         return optimizer, None
 
     def train_step(self, inputs: Inputs, codes: Codes) -> torch.Tensor:
-        embeddings = checked(self.encoder.call(inputs, self.module), None)
+        loss = self._backward(self._embeddings(inputs), codes)
+        self._update()
+        return loss
+
+    @contextmanager
+    def statistics_kept(self) -> Iterator[None]:
+        kept = [(buffer, buffer.clone()) for buffer in self.encoder.model.buffers()]
+        yield
+        for buffer, value in kept:
+            buffer.copy_(value)
+
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        with torch.no_grad():
+            return self._embeddings(inputs)
+
+    def derivative(self, embeddings: torch.Tensor, codes: Codes) -> tuple[torch.Tensor, torch.Tensor]:
+        leaf = embeddings.requires_grad_()
+        return self._backward(leaf, codes), leaf.grad
+
+    def pull(self, inputs: Inputs, slopes: torch.Tensor, update: bool) -> None:
+        self.fabric.backward(self._embeddings(inputs), slopes)
+        if update:
+            self._update()
+
+    def _embeddings(self, inputs: Inputs) -> torch.Tensor:
+        return checked(self.encoder.call(inputs, self.module), None)
+
+    def _backward(self, embeddings: torch.Tensor, codes: Codes) -> torch.Tensor:
         native = {name: torch.from_numpy(code).to(embeddings.device) for name, code in codes.items()}
         loss = self.objective(embeddings, native, self.layout, self.parameters, self.memory)
         self.memory = self.objective.remember(self.memory, embeddings, native, self.layout)
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
+        return loss.detach()
+
+    def _update(self) -> None:
         if self.configure_optimizer is None:
             everything = [p for group in self.optimizer.param_groups for p in group['params']]
             torch.nn.utils.clip_grad_norm_(everything, self.optimization.clip)
         self.optimizer.step()
-        return loss.detach()
 
     def reseed(self, seed: int) -> None:
         # Not torch.manual_seed: where CUDA is not in use it prints the whole stack to a string each time, 0.2 ms.
