@@ -60,21 +60,41 @@ _NOTHING_TO_COMPARE = {*_ALONE, 'no positives', 'every label distinct', 'one cla
 _ONE_SCORE = {'batch of one', 'one pair, one negative', 'one class'}
 ZERO: dict[str, set[str]] = {
     **dict.fromkeys(
-        ('ContrastiveLoss', 'MultiSimilarityLoss', 'OnlineContrastiveLoss', 'SiameseLoss', 'SigLIPLoss'), _ALONE
+        (
+            'ContrastiveLoss',
+            'GeneralizedLiftedStructureLoss',
+            'IntraPairVarianceLoss',
+            'MultiSimilarityLoss',
+            'OnlineContrastiveLoss',
+            'RankedListLoss',
+            'SiameseLoss',
+            'SigLIPLoss',
+            'SignalToNoiseRatioContrastiveLoss',
+        ),
+        _ALONE,
     ),
+    # Positives among themselves are something to compare, and so are two views.
+    **dict.fromkeys(('SupConLoss', 'VICRegLoss'), _NOTHING_TO_COMPARE - {'one class'}),
+    'BarlowTwinsLoss': {*_NOTHING_TO_COMPARE, 'one pair, one negative'},  # of one pair there is no correlation
     **dict.fromkeys(
         (
             'CLIPLoss',
+            'CircleLoss',
             'CentroidTripletLoss',
+            'FastAPLoss',
             'GISTEmbedLoss',
             'InfoNCELoss',
+            'LiftedStructureLoss',
             'MarginLoss',
             'MultipleNegativesRankingLoss',
             'MultipleNegativesSymmetricRankingLoss',
             'NCALoss',
             'NTXentLoss',
+            'PNPLoss',
+            'SmoothAPLoss',
             'TripletLoss',
             'TripletMarginLoss',
+            'TupletMarginLoss',
         ),
         _NOTHING_TO_COMPARE,
     ),
