@@ -67,7 +67,11 @@ def test_options():
         ('xyz', 'loss', 'Known are: AnglELoss, AngularLoss'),
         ('TripletMarginLoss', 'miner', "There is no miner 'TripletMarginLoss'. Did you mean 'TripletMarginMiner'"),
         ('GenericPairLoss', 'loss', 'is a building block and no loss: use ContrastiveLoss'),
-        ('CachedGISTEmbedLoss', 'loss', r'is GISTEmbedLoss in small parts: take that with fit\(…, mini_batch_size=32\)'),
+        (
+            'CachedGISTEmbedLoss',
+            'loss',
+            r'is GISTEmbedLoss in small parts: take that with fit\(…, mini_batch_size=32\)',
+        ),
         ('WeightRegularizerMixin', 'loss', 'use RegularizedLoss'),
     ],
 )
