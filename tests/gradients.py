@@ -77,7 +77,7 @@ def _tensorflow(f: Callable[..., Any], tensors: list, compiled: bool) -> tuple[f
         return value, tape.gradient(value, xs, unconnected_gradients='zero')
 
     value, slopes = (tf.function(both) if compiled else both)(*tensors)
-    return float(value), [tf.cast(s, 'float64').numpy() for s in slopes]
+    return float(value), [tf.cast(tf.convert_to_tensor(s), 'float64').numpy() for s in slopes]  # of a take it is sparse
 
 
 def _jax(f: Callable[..., Any], tensors: list, compiled: bool) -> tuple[float, list]:

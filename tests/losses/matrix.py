@@ -78,6 +78,11 @@ ZERO: dict[str, set[str]] = {
     'BarlowTwinsLoss': {*_NOTHING_TO_COMPARE, 'one pair, one negative'},  # of one pair there is no correlation
     **dict.fromkeys(
         (
+            'AngularLoss',
+            'BatchAllTripletLoss',
+            'BatchHardSoftMarginTripletLoss',
+            'BatchHardTripletLoss',
+            'BatchSemiHardTripletLoss',
             'CLIPLoss',
             'CircleLoss',
             'CentroidTripletLoss',
