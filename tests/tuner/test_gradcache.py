@@ -131,7 +131,7 @@ def test_dropout_is_the_same_in_both_passes(backend):
             trained = {name for name in before if not any(word in name for word in ('mean', 'var', 'batches'))}
             slope = {name: before[name] - after[name] for name in trained}
             self.length = sum(float((value.astype(float) ** 2).sum()) for value in slope.values())
-            step = 1e-2 / np.sqrt(self.length)
+            step = 1e-3 / np.sqrt(self.length)
             ahead, behind = (
                 value(before | {name: before[name] + sign * step * slope[name] for name in trained}) for sign in (1, -1)
             )

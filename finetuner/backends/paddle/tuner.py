@@ -69,10 +69,12 @@ class Tuner(base.Tuner):
 
     @contextmanager
     def statistics_kept(self) -> Iterator[None]:
-        kept = [(buffer, buffer.clone()) for buffer in self.encoder.model.buffers()]
+        # Paddle's own statistics are parameters without slope; so are frozen weights, but of these only vectors are taken.
+        still = [p for p in self.encoder.model.parameters() if p.stop_gradient and p.ndim < 2]
+        kept = [(value, value.clone()) for value in [*self.encoder.model.buffers(), *still]]
         yield
-        for buffer, value in kept:
-            buffer.set_value(value)
+        for value, before in kept:
+            value.set_value(before)
 
     def forward(self, inputs: Inputs) -> Any:
         with paddle.no_grad():
