@@ -28,7 +28,7 @@ class Library:
         """Value and gradients of an objective of the embeddings of a batch, and of what the loss learned."""
         codes = {name: self.native(code) for name, code in batch.codes.items()}
 
-        names = list(objective.parameters(1, 1))
+        names = list(objective.parameters(batch.embeddings.shape[1], 1))
 
         def f(x: Any, *weights: Any) -> Any:
             return objective(x, codes, batch.layout, dict(zip(names, weights, strict=True)))
