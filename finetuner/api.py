@@ -60,6 +60,7 @@ def fit(
     allow_urls: bool = False,
     preprocess_fn: PreprocessFn | None = None,
     collate_fn: CollateFn | None = None,
+    guide: Any = None,
     callbacks: Sequence[Callback] | None = None,
     num_workers: int = 0,
     device: str | None = None,
@@ -100,6 +101,10 @@ def fit(
         allow_urls: whether addresses in a CSV file may be fetched.
         preprocess_fn: from an item (a document, or the content as given) to its content, when it is needed.
         collate_fn: from a list of contents to the model's input; arrays are stacked by default.
+        guide: for losses and miners that ask one, such as GISTEmbedLoss and GuidedMiner: a model of any framework,
+            which sees the same inputs; `f(list of contents) -> (n, G)`; or an array with a vector for each item, in
+            the order of `embed(model, train_data)`, or a tuple of two, for `train_data` and `eval_data`. It is asked
+            once, before the training.
         callbacks: told of everything that happens, see `finetuner.callback`.
         num_workers: processes that prepare batches; 0 prepares them in between.
         device: 'cpu' or 'cuda'; a GPU if there is one.
@@ -138,6 +143,7 @@ def fit(
         allow_urls=allow_urls,
         preprocess_fn=preprocess_fn,
         collate_fn=collate_fn,
+        guide=guide,
         callbacks=callbacks,
         num_workers=num_workers,
         device=device,

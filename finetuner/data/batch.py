@@ -1,6 +1,6 @@
 """Batches of inputs and codes, made when they are needed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 import numpy as np
@@ -14,6 +14,8 @@ from finetuner.errors import ArgumentError
 from finetuner.typing import Codes, CollateFn, Inputs, Layout
 
 Batch = tuple[Inputs, Codes]
+LOTS = 1
+"""What tells the chance of lots from that of people's own functions in the same batch."""
 
 
 class Loader:
@@ -27,10 +29,12 @@ class Loader:
         sampler: chooses them.
         collate_fn: from a list of contents to the model's input; None stacks arrays.
         num_workers: processes that read, preprocess and collate; 0 does it in between.
-        seed: of the chance in `preprocess_fn` and `collate_fn`.
+        seed: of the chance in `preprocess_fn` and `collate_fn`, and of `lots`.
+        lots: how many random numbers each anchor of such batches gets, for miners that draw; None gives none.
 
     Attributes:
         layout: how every batch is laid out.
+        lots: the number of them.
     """
 
     layout: Layout
@@ -42,6 +46,7 @@ class Loader:
         collate_fn: CollateFn | None = None,
         num_workers: int = 0,
         seed: int = 0,
+        lots: Callable[[Layout], int] | None = None,
     ) -> None:
         if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 0:
             raise ArgumentError(f'num_workers={num_workers!r}: expected 0 or the number of processes.')
@@ -50,6 +55,7 @@ class Loader:
         self.dataset, self.sampler, self.collate_fn = dataset, sampler, collate_fn
         self.num_workers, self.seed = num_workers, seed
         self.layout = dataset.layout(sampler.rows, sampler.most)
+        self.lots = lots(self.layout) if lots is not None else 0
 
     def __len__(self) -> int:
         """The number of batches in every epoch."""
@@ -63,7 +69,7 @@ class Loader:
             start: the number of the first batch; those before are not read.
 
         Yields:
-            The inputs and their codes, as `Dataset.codes` gives them.
+            The inputs and their `codes`.
 
         Raises:
             DataError: an item cannot be read or does not fit the others; names it.
@@ -71,14 +77,28 @@ class Loader:
         jobs = ((epoch, number, slots) for number, slots in enumerate(self.sampler.batches(epoch)))
         made = ordered(self.inputs, islice(jobs, start, None), min(self.num_workers, len(self) - start))
         try:
-            for (_, _, slots), inputs in made:
-                yield inputs, self.dataset.codes(slots)
+            for job, inputs in made:
+                yield inputs, self.codes(*job)
         finally:
             made.close()
 
     def blank(self) -> Codes:
         """The codes of a batch in which there is nobody, for whoever must know their names, shapes and types."""
-        return self.dataset.codes(np.full(self.layout.rows * self.layout.width, -1))
+        return self.codes(0, 0, np.full(self.layout.rows * self.layout.width, -1))
+
+    def codes(self, epoch: int, number: int, slots: np.ndarray) -> dict[str, np.ndarray]:
+        """The codes of one batch: those of `Dataset.codes`, and `lots (rows, L)` float32 from [0, 1) where wanted.
+
+        Args:
+            epoch: its epoch.
+            number: its number in the epoch.
+            slots: (N,) what it consists of.
+        """
+        codes = self.dataset.codes(slots)
+        if self.lots:
+            chance = np.random.default_rng((self.seed % 2**63, epoch, number, LOTS))
+            codes['lots'] = chance.random((self.layout.rows, self.lots), np.float32)
+        return codes
 
     def inputs(self, epoch: int, number: int, slots: np.ndarray) -> Inputs:
         """The inputs of one batch.

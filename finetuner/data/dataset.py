@@ -25,6 +25,7 @@ class Dataset:
     Attributes:
         kind: the kind of supervision.
         label: (n, L) int32 of 'class': dense codes in order of first appearance, padded with -1.
+        guide: (n, G) float32 vectors of the items by another model, or None.
         classes: the label of each code.
     """
 
@@ -36,6 +37,7 @@ class Dataset:
         self.kind = records.kind
         self.label: np.ndarray | None = None
         self.classes: list[Label] = []
+        self.guide: np.ndarray | None = None
         if records.kind == 'class':
             self.label, self.classes = dense(records.labels or [], classes)
         self._cells = None if records.rows is None else records.rows.T.ravel()
@@ -81,9 +83,16 @@ class Dataset:
         Returns:
             `item (N,)` with `label (N, L)` or with `session (N,)` and `kind (N,)`, all int32; of scores `item` and
             `score (rows, S)` float32. Equal items are neither positives nor negatives of each other, and item -1 is
-            nobody.
+            nobody. With a guide also `guide (N, G)`, zeros where there is nobody.
         """
         slots = np.asarray(slots, np.int64)
+        codes = self._supervision(slots)
+        if self.guide is not None:
+            items = np.where(slots < 0, -1, slots if self._cells is None else self._cells[slots])
+            codes['guide'] = np.where(items[:, None] < 0, 0, self.guide[items])
+        return codes
+
+    def _supervision(self, slots: np.ndarray) -> dict[str, np.ndarray]:
         filler = slots < 0
         records = self.records
         if self.kind == 'instance':

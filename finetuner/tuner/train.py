@@ -22,13 +22,13 @@ from finetuner.errors import ArgumentError, DataError, enumerated
 from finetuner.losses import registry
 from finetuner.losses.base import Loss
 from finetuner.losses.objective import Objective
-from finetuner.tuner import schedule
+from finetuner.tuner import guide as guides, schedule
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.callbacks.evaluation import EvaluationCallback
 from finetuner.tuner.callbacks.progress_bar import ProgressBarCallback
 from finetuner.tuner.chunks import chunks
 from finetuner.tuner.state import TunerState
-from finetuner.typing import CollateFn, PreprocessFn
+from finetuner.typing import CollateFn, Layout, PreprocessFn
 
 SEED = 42
 
@@ -78,6 +78,7 @@ def train(
     allow_urls: bool,
     preprocess_fn: PreprocessFn | None,
     collate_fn: CollateFn | None,
+    guide: Any,
     callbacks: Sequence[Callback] | None,
     num_workers: int,
     device: str | None,
@@ -99,6 +100,8 @@ def train(
     epochs = _whole('epochs', (3 if transformer else 10) if epochs is None else epochs, 1)
     watching = _watching(callbacks)
     _check(optimizer, learning_rate, configure_optimizer)
+    guides.check(guide, objective)
+    of_train, of_eval = guides.parts(guide)
     settings: dict[str, Any] = {
         'batch_size': BATCH_SIZE if batch_size is None else batch_size,
         'num_items_per_class': num_items_per_class,
@@ -116,6 +119,8 @@ def train(
             known = Dataset(judged, classes=loader.dataset.classes) if _knows_classes(objective) else None
             if known is not None and known.label is not None and (known.label < 0).all():
                 logger.info('No class of eval_data is trained: there is no val_loss, only retrieval is measured.')
+            elif guide is not None and of_eval is None:
+                logger.info('The guide is of train_data alone: no val_loss. Give guide=(its array, that of eval_data).')
             else:
                 eval_loader = make_loader(judged, objective, **settings, classes=loader.dataset.classes)
         except (ArgumentError, DataError) as error:
@@ -130,6 +135,10 @@ def train(
     dim = coder.embed(first).shape[1]  # refuses a model that gives no vectors, before anything is trained
     if not coder.trainable():
         raise ArgumentError('Every weight of the model is frozen: there is nothing to train. Unfreeze some.')
+    for batches, given in ((loader, of_train), (eval_loader, of_eval)):
+        if batches is not None and given is not None:
+            own = {name: settings[name] for name in ('preprocess_fn', 'collate_fn', 'num_workers')}
+            batches.dataset.guide = guides.vectors(given, batches.dataset.records, device=device, **own)
     if learning_rate is None:
         learning_rate = schedule.learning_rate(kind, coder.trainable())
     tuner = load(coder.framework, 'tuner').Tuner(
@@ -191,7 +200,13 @@ def make_loader(
     pairs = any(getattr(loss, 'candidates', 'items') == 'items' for loss in objective.members())
     dataset = Dataset(records, preprocess_fn, classes if _knows_classes(objective) else None)
     sampler = make_sampler(dataset, batch_size, num_items_per_class=num_items_per_class, pairs=pairs, seed=seed)
-    return Loader(dataset, sampler, collate_fn=collate_fn, num_workers=num_workers, seed=seed)
+    miners = [objective.miner, *(getattr(loss, 'miner', None) for loss in objective.members())]
+    drawing = [draws for miner in miners if (draws := getattr(miner, 'lots', None)) is not None]
+
+    def lots(layout: Layout) -> int:
+        return max((draws(layout) for draws in drawing), default=0)
+
+    return Loader(dataset, sampler, collate_fn=collate_fn, num_workers=num_workers, seed=seed, lots=lots)
 
 
 def _knows_classes(objective: Objective) -> bool:
