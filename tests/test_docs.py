@@ -1,13 +1,17 @@
 """The pages of the documentation: their examples run, their links lead somewhere, and nothing is missing."""
 
 import re
-from dataclasses import fields
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from finetuner.evaluation.metrics import METRICS
-from finetuner.losses.names import LOSSES, MINERS, find
+from finetuner.losses import InfoNCELoss
+from finetuner.losses.names import LOSSES, WRAPPERS
+from finetuner.losses.reduce import REDUCERS
+from finetuner.losses.registry import choose
 from finetuner.tuner import callbacks
 from finetuner.tuner.callbacks.base import HOOKS
 from tests.fresh import run
@@ -15,6 +19,7 @@ from tests.pages import blocks
 
 DOCS = Path(__file__).parent.parent / 'docs'
 PAGES = sorted(DOCS.glob('*.md'))
+GENERATED = sorted([*DOCS.glob('losses/*.md'), *DOCS.glob('miners/*.md')])
 LANGUAGES = {'python', 'pycon', 'text', 'bash'}  # the first two are run
 PLAY = 'import sys; from tests.pages import play; play(*sys.argv[1:])'
 
@@ -54,13 +59,13 @@ def test_every_block_says_whether_it_is_run(name):
     assert text(name).count('\n```') == 2 * len(list(blocks(DOCS / name)))
 
 
-@pytest.mark.parametrize('name', names())
-def test_every_link_leads_to_a_page_and_a_heading(name):
-    for target in re.findall(r'\]\(([^)\s]+)\)', text(name)):
+@pytest.mark.parametrize('page', [*PAGES, *GENERATED], ids=lambda page: str(page.relative_to(DOCS)))
+def test_every_link_leads_to_a_page_and_a_heading(page):
+    for target in re.findall(r'\]\(([^)\s]+)\)', page.read_text(encoding='utf-8')):
         if target.startswith('http'):
             continue
         file, _, heading = target.partition('#')
-        page = DOCS / file if file else DOCS / name
+        page = page.parent / file if file else page
         assert page.exists(), target
         if heading:
             assert heading in anchors(page), target
@@ -78,11 +83,35 @@ def test_the_index_names_every_page():
 @pytest.mark.parametrize(
     ('page', 'known'),
     [
-        ('losses.md', [*LOSSES, *MINERS]),
-        ('losses.md', [f.name for name in LOSSES for f in fields(find(name))]),
+        ('losses.md', REDUCERS),
         ('evaluation.md', METRICS),
         ('training.md', [*callbacks.__all__, *HOOKS]),
     ],
 )
 def test_a_page_names_everything_there_is(page, known):
     assert not [name for name in known if f'`{name}`' not in text(page)]
+
+
+def test_the_pages_of_losses_and_miners_say_what_their_docstrings_say():
+    done = subprocess.run(
+        [sys.executable, str(DOCS / 'generate.py'), '--check'], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {page.stem for page in GENERATED} >= {*LOSSES, *WRAPPERS}
+
+
+def test_loss_none_takes_what_the_guide_says():
+    rows = re.findall(r'^\| (.+?) \| (.+?) \| .*\|$', text('losses.md'), re.MULTILINE)
+    said = {data: loss for data, loss in rows}
+    for kind, width, data in (
+        ('class', 1, 'labels, several items of each'),
+        ('pair', 2, 'pairs, with or without hard negatives'),
+        ('instance', 1, 'items without labels'),
+        ('score', 2, 'pairs with a score'),
+        ('score', 3, 'triplets with the margin of a teacher'),
+    ):
+        loss = choose(kind, width)
+        assert type(loss).__name__ in said[data]
+        if isinstance(loss, InfoNCELoss):
+            assert f'temperature {loss.temperature}' in said[data]
+            assert loss.symmetric == ('symmetric' in said[data])
