@@ -11,7 +11,7 @@ from finetuner.errors import ArgumentError, nearest
 from finetuner.losses import distances
 from finetuner.losses.miners.base import Miner
 from finetuner.losses.relation import Relation, Scores, classify, label_codes, same_class
-from finetuner.typing import Tensor
+from finetuner.typing import Learned, Tensor
 
 Mine = Callable[[Tensor, Relation], Relation]
 
@@ -82,7 +82,7 @@ class Loss(ABC):
             values = xp.reshape(xp.asarray(relation, like=anchors), (anchors.shape[0], -1))
             relation = Scores(xp.cast(values, anchors.dtype), candidates.shape[0] // anchors.shape[0])
         if self.miner is not None:
-            relation = mine(self.miner, self, anchors, candidates, relation)
+            relation = mine(self.miner, self, anchors, candidates, relation, learned)
         return self.compute(anchors, candidates, relation, **learned)
 
     def _label(self, anchors: Tensor, labels: Any, learned: dict[str, Tensor]) -> tuple[Tensor, Tensor, Any]:
@@ -313,7 +313,14 @@ class DistanceLoss(Loss):
         return distances.between(anchors, candidates, name or self.distance, self.normalize)
 
 
-def mine(miner: Miner | Mine, loss: Any, anchors: Tensor, candidates: Tensor, relation: Relation) -> Relation:
+def mine(
+    miner: Miner | Mine,
+    loss: Any,
+    anchors: Tensor,
+    candidates: Tensor,
+    relation: Relation,
+    learned: Learned | None = None,
+) -> Relation:
     """The relation as `miner` narrows it: judged without gradient, by its own distance or else by the loss's.
 
     Args:
@@ -322,21 +329,27 @@ def mine(miner: Miner | Mine, loss: Any, anchors: Tensor, candidates: Tensor, re
         anchors: (N, D) embeddings.
         candidates: (M, D) embeddings.
         relation: who belongs to whom.
+        learned: what the loss learned, for miners that ask it.
     """
     xp = get_namespace(anchors)
+    a = xp.stop_gradient(anchors)
+    b = a if candidates is anchors else xp.stop_gradient(candidates)
+    if isinstance(miner, Miner):
+        miner = miner.prepared(int(a.shape[1]))
+        if miner.by_value:
+            cost = loss.compute if isinstance(loss, Loss) else loss  # the call would mine again
+            own = {name: xp.stop_gradient(value) for name, value in (learned or {}).items()}
+            return miner.choose(lambda part: cost(a, b, part, **own), relation)
     name = getattr(miner, 'distance', None)
-    a, b = xp.stop_gradient(anchors), xp.stop_gradient(candidates)
 
     def measure(a: Tensor, b: Tensor) -> Tensor:
-        if isinstance(loss, Loss):
+        if isinstance(loss, Loss) and not getattr(miner, 'unit', False):
             return loss.measure(a, b, name)
         return distances.between(a, b, name or 'cosine', unit=True)
 
     judged = measure(a, b)
     if getattr(miner, 'third_side', False):
-        relation = relation._replace(between=measure(b, b))
-    if getattr(miner, 'by_value', False):
-        relation = miner.choose(lambda part: loss(a, b, part), relation)  # type: ignore[union-attr]
+        relation = relation._replace(between=judged if b is a else measure(b, b))
     mined = miner(judged, relation)
     # Left out where they are the loss's own: it has them, and what it knows to be its own it can count faster.
     return mined._replace(distances=None) if name is None and mined.distances is judged else mined

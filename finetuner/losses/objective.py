@@ -114,5 +114,5 @@ class Objective:
         if getattr(loss, 'by_class', ()):
             learned |= of_anchors(loss.by_class, learned, rows['label'])
         if self.miner is not None:
-            relation = mine(self.miner, loss, anchors, candidates, relation)
+            relation = mine(self.miner, loss, anchors, candidates, relation, learned)
         return loss(anchors, candidates, relation, **learned)

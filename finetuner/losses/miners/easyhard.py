@@ -53,36 +53,14 @@ class TripletEasyHardMiner(Miner):
     both: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for side in ('pos_strategy', 'neg_strategy'):
-            name = getattr(self, side)
-            if name not in STRATEGIES:
-                raise ArgumentError(f'{side}={name!r} is unknown. {nearest(str(name), STRATEGIES)}')
-        if 'semihard' in (self.pos_strategy, self.neg_strategy):
-            other = self.neg_strategy if self.pos_strategy == 'semihard' else self.pos_strategy
-            if other in ('semihard', 'all'):
-                raise ArgumentError(
-                    f"'semihard' is measured against the one that the other strategy chose, so that cannot be "
-                    f"{other!r}: take 'hard' or 'easy' for it."
-                )
-
+        check_strategies(self.pos_strategy, self.neg_strategy)
         if self.distance is not None:
             get(self.distance)
 
     def __call__(self, distances: Tensor, relation: Relation) -> Relation:
         """The relation with only the chosen ones in its masks."""
         xp = get_namespace(distances)
-        positives, negatives = self._candidates(relation)
-        if self.pos_strategy == 'semihard':
-            negatives = _choose(distances, negatives, farthest=self.neg_strategy == 'easy')
-            bound = _distance(distances, negatives, missing=-FAR)
-            positives = _choose(distances, positives & (distances < bound), farthest=True)
-        else:
-            if self.pos_strategy != 'all':
-                positives = _choose(distances, positives, farthest=self.pos_strategy == 'hard')
-            if self.neg_strategy == 'semihard':
-                negatives = negatives & (distances > _distance(distances, positives, missing=-FAR))
-            if self.neg_strategy != 'all':
-                negatives = _choose(distances, negatives, farthest=self.neg_strategy == 'easy')
+        positives, negatives = by_strategy(distances, *self._candidates(relation), self.pos_strategy, self.neg_strategy)
         if self.both:
             whole = xp.any(positives, axis=1, keepdims=True) & xp.any(negatives, axis=1, keepdims=True)
             positives, negatives = positives & whole, negatives & whole
@@ -126,6 +104,40 @@ class SiameseEasyHardMiner(TripletEasyHardMiner):
         place = xp.positions(relation.positives)
         upper = xp.reshape(place, (-1, 1)) < xp.reshape(place, (1, -1))
         return relation.positives & upper, relation.negatives & upper
+
+
+def check_strategies(pos_strategy: str, neg_strategy: str) -> None:
+    """Whether there are such strategies, and whether they can stand together.
+
+    Raises:
+        ArgumentError: they cannot.
+    """
+    for side, name in (('pos_strategy', pos_strategy), ('neg_strategy', neg_strategy)):
+        if name not in STRATEGIES:
+            raise ArgumentError(f'{side}={name!r} is unknown. {nearest(str(name), STRATEGIES)}')
+    if 'semihard' in (pos_strategy, neg_strategy):
+        other = neg_strategy if pos_strategy == 'semihard' else pos_strategy
+        if other in ('semihard', 'all'):
+            raise ArgumentError(
+                f"'semihard' is measured against the one that the other strategy chose, so that cannot be "
+                f"{other!r}: take 'hard' or 'easy' for it."
+            )
+
+
+def by_strategy(
+    d: Tensor, positives: Tensor, negatives: Tensor, pos_strategy: str, neg_strategy: str
+) -> tuple[Tensor, Tensor]:
+    """The masks (N, M) of the positives and negatives that two strategies choose, an anchor at a time."""
+    if pos_strategy == 'semihard':
+        negatives = _choose(d, negatives, farthest=neg_strategy == 'easy')
+        return _choose(d, positives & (d < _distance(d, negatives, missing=-FAR)), farthest=True), negatives
+    if pos_strategy != 'all':
+        positives = _choose(d, positives, farthest=pos_strategy == 'hard')
+    if neg_strategy == 'semihard':
+        negatives = negatives & (d > _distance(d, positives, missing=-FAR))
+    if neg_strategy != 'all':
+        negatives = _choose(d, negatives, farthest=neg_strategy == 'easy')
+    return positives, negatives
 
 
 def _choose(d: Tensor, mask: Tensor, farthest: bool) -> Tensor:
