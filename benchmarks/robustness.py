@@ -31,11 +31,17 @@ from tests.losses.conftest import Library
 # Where theirs has something to learn that ours of the same name does not have, or the other way, theirs is not blamed.
 ALIASES = {'NTXentLoss': 'InfoNCELoss'}
 BASES = {'BaseMetricLossFunction', 'GenericPairLoss', 'BaseLossWrapper'}
-OTHERS = {'CrossBatchMemory', 'InstanceLoss', 'MultipleLosses', 'SelfSupervisedLoss', 'VICRegLoss'}  # want other calls
+OTHERS = {
+    'CrossBatchMemory',
+    'InstanceLoss',
+    'ManifoldLoss',
+    'MultipleLosses',
+    'SelfSupervisedLoss',
+    'VICRegLoss',
+}  # want other calls
 SIZES = {'num_classes': matrix.N, 'embedding_size': matrix.DIM, 'descriptors_dim': matrix.DIM}
 OPTIONS: dict[str, dict[str, Any]] = {
     'RankedListLoss': {'margin': 0.4, 'Tn': 10},
-    'ManifoldLoss': {'l': matrix.DIM, 'K': 1},
 }
 
 
