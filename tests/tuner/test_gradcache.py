@@ -55,6 +55,21 @@ def triples():
     return [(x[i], x[i + 1], x[i - 9]) for i in range(0, 45, 3)]
 
 
+def sgd(backend):
+    """Plain steps of length 1, so that an update is the slope."""
+    if backend == 'torch':
+        import torch
+
+        return lambda model: torch.optim.SGD(model.parameters(), lr=1.0)
+    if backend == 'paddle':
+        import paddle
+
+        return lambda model: paddle.optimizer.SGD(1.0, parameters=model.parameters())
+    import keras
+
+    return lambda model: keras.optimizers.SGD(1.0)
+
+
 @pytest.mark.parametrize(
     ('data', 'arguments'),
     [
@@ -84,7 +99,8 @@ def test_models_of_a_dict_and_of_a_list(backend):
 
     ids, labels = np.random.default_rng(0).integers(0, 50, (40, 6)), clusters()[1]
     x = clusters()[0]
-    arguments = {'batch_size': 20, 'num_items_per_class': 4}
+    # Keras on TensorFlow takes the parts of a row of a table for different rows when it clips: so nothing is clipped.
+    arguments = {'batch_size': 20, 'num_items_per_class': 4, 'configure_optimizer': sgd(backend)}
     for make, data, collate_fn in ((two_inputs, ids, tokens), (two_arguments, x, both)):
         first, second = make(backend), make(backend)
         finetuner.embed(first, data, collate_fn=collate_fn), finetuner.embed(second, data, collate_fn=collate_fn)
@@ -93,21 +109,6 @@ def test_models_of_a_dict_and_of_a_list(backend):
         chunked = trained(second, (data, labels), collate_fn=collate_fn, mini_batch_size=7, **arguments)
         for a, b in zip(whole, chunked, strict=True):
             np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5)
-
-
-def sgd(backend):
-    """Plain steps of length 1, so that an update is the slope."""
-    if backend == 'torch':
-        import torch
-
-        return lambda model: torch.optim.SGD(model.parameters(), lr=1.0)
-    if backend == 'paddle':
-        import paddle
-
-        return lambda model: paddle.optimizer.SGD(1.0, parameters=model.parameters())
-    import keras
-
-    return lambda model: keras.optimizers.SGD(1.0)
 
 
 def test_dropout_is_the_same_in_both_passes(backend):

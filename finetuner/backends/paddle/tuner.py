@@ -69,7 +69,7 @@ class Tuner(base.Tuner):
 
     @contextmanager
     def statistics_kept(self) -> Iterator[None]:
-        # Paddle's own statistics are parameters without slope; so are frozen weights, but of these only vectors are taken.
+        # Paddle's own statistics are parameters without slope, and vectors. So are frozen biases, which does no harm.
         still = [p for p in self.encoder.model.parameters() if p.stop_gradient and p.ndim < 2]
         kept = [(value, value.clone()) for value in [*self.encoder.model.buffers(), *still]]
         yield
