@@ -5,8 +5,9 @@ from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError, nearest
+from finetuner.losses.distances import epsilon
 from finetuner.losses.miners.base import Miner
-from finetuner.losses.miners.easyhard import FAR
+from finetuner.losses.reduce import count, quotient
 from finetuner.losses.relation import Relation
 from finetuner.typing import Tensor
 
@@ -18,15 +19,16 @@ class GuidedMiner(Miner):
     """All pairs but the negatives with `guide_an > guide_ap - margin`, which are probably none.
 
     A guide, another model, says how similar it finds two items. A negative that it finds more similar to the anchor
-    than the anchor's positive is likely a match that nobody labelled; to push it away would teach the wrong thing. Of
-    several positives the one that the guide finds most similar counts; an anchor without positives keeps all.
+    than the anchor's positive is likely a match that nobody labelled; to push it away would teach the wrong thing.
+    Several positives are judged by their mean in the guide's eyes; an anchor without positives keeps all negatives.
 
     When to use: with losses on pairs of texts or images, where the other rows of a batch are taken for negatives and
     some are none. `fit(…, guide=model)` gives the guide.
 
     Args:
         margin: by how much a negative must be less similar than the positive; larger leaves out more.
-        margin_strategy: 'absolute' takes `guide_ap - margin` as the limit, 'relative' `guide_ap * (1 - margin)`.
+        margin_strategy: what a negative may reach at most, with g the similarity of the positive: 'absolute' is
+            `g - margin`, 'relative' is `g - |g| * margin`.
 
     Raises:
         ArgumentError: the strategy is unknown; or, when it is called, there is no guide.
@@ -55,7 +57,8 @@ class GuidedMiner(Miner):
         """The relation without the negatives that the guide doubts."""
         xp = get_namespace(relation.positives)
         similar = relation.guide_similarity()
-        best = xp.max(xp.where(relation.positives, similar, -FAR), axis=1, keepdims=True)
-        limit = best - self.margin if self.margin_strategy == 'absolute' else best * (1 - self.margin)
-        alone = ~xp.any(relation.positives, axis=1, keepdims=True)
-        return relation._replace(negatives=relation.negatives & ((similar <= limit) | alone))
+        number = count(relation.positives, similar, axis=1, keepdims=True)
+        own = quotient(xp.sum(xp.where(relation.positives, similar, 0.0), axis=1, keepdims=True), number)
+        margin = self.margin * xp.abs(own) if self.margin_strategy == 'relative' else self.margin
+        doubted = similar > own - margin + 8 * epsilon(similar)  # equal to rounding is not more
+        return relation._replace(negatives=relation.negatives & ~(doubted & (number > 0)))

@@ -19,7 +19,8 @@ def trusted(s, batch, margin, strategy):
         near = [s[a, p] for p in np.flatnonzero(batch.positives[a])]
         for n in np.flatnonzero(batch.negatives[a]):
             if near:
-                kept[a, n] = s[a, n] <= (max(near) - margin if strategy == 'absolute' else max(near) * (1 - margin))
+                g = sum(near) / len(near)
+                kept[a, n] = s[a, n] <= g - (margin if strategy == 'absolute' else abs(g) * margin) + 1e-6
     return kept
 
 
