@@ -123,10 +123,6 @@ class Loss(ABC):
         """
         return {}
 
-    def names(self) -> tuple[str, ...]:
-        """The names of what it learns."""
-        return tuple(self.parameters(1, 1))
-
     def classes(self) -> dict[str, int]:
         """The names of what it learns of (C * centers, D), each with its number of centers."""
         return {'classes': self.centers} if self.candidates == 'classes' else {}
@@ -233,10 +229,6 @@ class Wrapper(Loss):
             for name, value in loss.parameters(dim, n_classes, means).items()
         }
 
-    def names(self) -> tuple[str, ...]:
-        """Those of the wrapped losses."""
-        return tuple(self._name(name, place) for place, loss in enumerate(self.inner) for name in loss.names())
-
     def classes(self) -> dict[str, int]:
         """Those of the wrapped losses."""
         found = [(place, loss.classes()) for place, loss in enumerate(self.inner)]
@@ -244,8 +236,8 @@ class Wrapper(Loss):
 
     def own(self, place: int, learned: dict[str, Tensor]) -> dict[str, Tensor]:
         """What the wrapped loss at a place learned, by its own names."""
-        names = {name: self._name(name, place) for name in self.inner[place].names()}
-        return {name: learned[theirs] for name, theirs in names.items() if theirs in learned}
+        end = self._name('', place)
+        return {name.removesuffix(end): value for name, value in learned.items() if name.endswith(end)}
 
     def _name(self, name: str, place: int) -> str:
         return name if len(self.inner) == 1 else f'{name}_{place}'

@@ -88,12 +88,13 @@ class Call:
             relation: of embeddings and candidates; None where there are labels.
             learned: present values of `parameters`.
             memory: present values of `memory`.
+            look: whether the labels can be looked at, where they are on no device.
         """
         if relation is not None:
             return self._contrast(embeddings, other, relation, dict(learned)), {}
         past = {name: value for name, value in memory.items() if name != 'seen'}
-        codes = self._codes(other, embeddings)
-        layout = Layout(embeddings.shape[0], 1, self.most or self._most(codes['label']), self.n_classes)
+        codes = self._codes(other, embeddings, look)
+        layout = Layout(embeddings.shape[0], 1, self.most or self._most(codes['label'], look), self.n_classes)
         if not past:
             return self.objective(embeddings, codes, layout, learned), {}
         xp = get_namespace(embeddings)
@@ -104,12 +105,12 @@ class Call:
         return value, after | {'seen': xp.where(seen < ITEMS, seen, xp.zeros_like(seen))}
 
     @staticmethod
-    def _most(label: Tensor) -> int:
-        if label.shape[1] == 1:
+    def _most(label: Tensor, look: bool) -> int:
+        if label.shape[1] == 1 and look:
             return most_alike(label)
         return UNKNOWN if label.shape[0] is None else max(int(label.shape[0]) - 1, label.shape[1])
 
-    def _codes(self, labels: Any, like: Tensor) -> dict[str, Tensor]:
+    def _codes(self, labels: Any, like: Tensor, look: bool) -> dict[str, Tensor]:
         if any(member.expects is Scores for member in self.loss.members()):
             raise ArgumentError(
                 f'{type(self.loss).__name__} expects scores: call module(anchors, candidates, scores) with (N, D), '
@@ -131,7 +132,7 @@ class Call:
         n, m = like.shape[0], codes['label'].shape[0]
         if n is not None and m is not None and n != m:
             raise ArgumentError(f'There are {n} embeddings and {m} labels.')
-        known = looked_at(labels) if self.learns_classes else None
+        known = looked_at(labels) if self.learns_classes and look else None
         if known is not None and known.size and not -1 <= known.min() <= known.max() < self.n_classes:
             wrong, last = (known.min() if known.min() < -1 else known.max()), self.n_classes - 1
             raise ArgumentError(
