@@ -78,7 +78,7 @@ class Call:
         return empty | {'seen': np.zeros(1, np.int32)} if empty else {}
 
     def __call__(
-        self, embeddings: Tensor, other: Any, relation: Any, learned: Learned, memory: Memory
+        self, embeddings: Tensor, other: Any, relation: Any, learned: Learned, memory: Memory, look: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The value, and the memory after the batch.
 
