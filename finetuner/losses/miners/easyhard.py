@@ -101,8 +101,8 @@ class SiameseEasyHardMiner(TripletEasyHardMiner):
 
     def _candidates(self, relation: Relation) -> tuple[Tensor, Tensor]:
         xp = get_namespace(relation.positives)
-        place = xp.positions(relation.positives)
-        upper = xp.reshape(place, (-1, 1)) < xp.reshape(place, (1, -1))
+        first, second = xp.positions(relation.positives), xp.positions(xp.transpose(relation.positives))
+        upper = xp.reshape(first, (-1, 1)) < xp.reshape(second, (1, -1))
         return relation.positives & upper, relation.negatives & upper
 
 
