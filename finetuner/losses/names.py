@@ -42,6 +42,7 @@ LOSSES = {
     'SoftmaxLoss': 'softmax',
     'SphereFaceLoss': 'sphereface',
     'SubCenterArcFaceLoss': 'arcface',
+    'ThresholdConsistentMarginLoss': 'threshold',
     'TripletLoss': 'triplet',
     'TripletMarginLoss': 'triplet',
     'BarlowTwinsLoss': 'barlow',

@@ -35,8 +35,9 @@ class PNPLoss(Loss):
     without positives does not count; pytorch-metric-learning lets it lower the mean.
 
     When to use: large batches with several items of a class, where the order of the whole list matters: retrieval. The
-    authors found Dq best, which cares least for positives that are labelled wrongly. It takes a step for each positive
-    that an anchor can have, and as many times the memory. Of mined triplets every pair counts once.
+    authors advise Ds or Dq where a class has several clusters, as real ones do. It takes a step for each positive that
+    an anchor can have, and as many times the memory; with a `CrossBatchMemory` these are all that it holds, so take
+    `FastAPLoss` there. Of mined triplets every pair counts once.
 
     Args:
         b: of variant Ib.

@@ -23,8 +23,8 @@ class SmoothAPLoss(Loss):
     cannot exceed a half by much. An anchor without positives does not count.
 
     When to use: large batches with several items of a class, where the order of the whole list matters: retrieval.
-    It takes a step for each positive that an anchor can have, and as many times the memory; `FastAPLoss` does not. Of
-    mined triplets every pair counts once.
+    It takes a step for each positive that an anchor can have, and as many times the memory; with a `CrossBatchMemory`
+    these are all that it holds, so take `FastAPLoss` there. Of mined triplets every pair counts once.
 
     Args:
         temperature: of the sigmoids; smaller counts more exactly, and leaves more pairs without slope.

@@ -70,6 +70,7 @@ ZERO: dict[str, set[str]] = {
             'SiameseLoss',
             'SigLIPLoss',
             'SignalToNoiseRatioContrastiveLoss',
+            'ThresholdConsistentMarginLoss',
         ),
         _ALONE,
     ),

@@ -22,6 +22,7 @@ NAMES = [
     'LiftedStructureLoss',
     'SignalToNoiseRatioContrastiveLoss',
     'SupConLoss',
+    'ThresholdConsistentMarginLoss',
     'TupletMarginLoss',
 ]
 # As many classes as items in each, without which theirs mixes up the classes.
@@ -52,6 +53,10 @@ def test_defaults(peer, name):
         ('SignalToNoiseRatioContrastiveLoss', {'pos_margin': 1.0, 'neg_margin': 2.5}),
         ('SupConLoss', {'temperature': 0.5}),
         ('TupletMarginLoss', {'margin': 20.0, 'scale': 8.0}),
+        (
+            'ThresholdConsistentMarginLoss',
+            {'lambda_plus': 2, 'margin_plus': 0.4, 'lambda_minus': 3, 'margin_minus': 0.2},
+        ),
         ('FastAPLoss', {'num_bins': 4}),
         *[('PNPLoss', {'anneal': 0.2, 'variant': variant}) for variant in ('O', 'Ds', 'Dq', 'Iu', 'Ib')],
         ('PNPLoss', {'anneal': 0.2, 'variant': 'Dq', 'alpha': 4}),

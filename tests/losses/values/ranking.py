@@ -87,6 +87,12 @@ def intra_pair(s, tuples, pos_eps=0.01, neg_eps=0.01, reducer='mean'):
     return reduced(towards, reducer) + reduced(away, reducer)
 
 
+def threshold(s, tuples, lambda_plus=1.0, lambda_minus=1.0, margin_plus=0.9, margin_minus=0.5, reducer='nonzero'):
+    near = [(a, max(margin_plus - s[a, p], 0.0)) for a, p in tuples.positives]
+    far = [(a, max(s[a, n] - margin_minus, 0.0)) for a, n in tuples.negatives]
+    return lambda_plus * reduced(near, reducer) + lambda_minus * reduced(far, reducer)
+
+
 def supcon(s, tuples, temperature=0.1, reducer='mean'):
     terms = []
     for a in range(len(s)):
@@ -186,6 +192,12 @@ LOSSES = {
     'GeneralizedLiftedStructureLoss': (generalized, euclidean, False, True),
     'TupletMarginLoss': (lambda b, t, /, **o: tuplet(cos(b), t, **o), lambda b: 1 - cos(b), True, False),
     'IntraPairVarianceLoss': (lambda b, t, /, **o: intra_pair(cos(b), t, **o), lambda b: 1 - cos(b), False, False),
+    'ThresholdConsistentMarginLoss': (
+        lambda b, t, /, **o: threshold(cos(b), t, **o),
+        lambda b: 1 - cos(b),
+        False,
+        False,
+    ),
     'SupConLoss': (lambda b, t, /, **o: supcon(cos(b), t, **o), lambda b: 1 - cos(b), True, True),
     'FastAPLoss': (fastap, lambda b: 2 - 2 * cos(b), True, True),
     'SmoothAPLoss': (lambda b, t, /, **o: smoothap(cos(b), t, **o), lambda b: 1 - cos(b), True, True),
@@ -206,6 +218,10 @@ OPTIONS = [
     ('TupletMarginLoss', {'margin': 20.0, 'scale': 4.0, 'reducer': 'anchor'}),
     ('IntraPairVarianceLoss', {'pos_eps': 0.5, 'neg_eps': 0.4, 'reducer': 'nonzero'}),
     ('SupConLoss', {'temperature': 0.5, 'reducer': 'sum'}),
+    (
+        'ThresholdConsistentMarginLoss',
+        {'lambda_plus': 2.0, 'lambda_minus': 3.0, 'margin_plus': 0.3, 'margin_minus': 0.1, 'reducer': 'mean'},
+    ),
     ('FastAPLoss', {'num_bins': 3, 'reducer': 'sum'}),
     ('SmoothAPLoss', {'temperature': 0.2, 'reducer': 'sum'}),
     *[('PNPLoss', {'anneal': 0.1, 'variant': variant}) for variant in ('O', 'Ds', 'Dq', 'Iu', 'Ib')],
