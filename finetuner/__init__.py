@@ -10,13 +10,13 @@ from finetuner.errors import MissingExtraError
 
 if TYPE_CHECKING:  # what type checkers see; at run time the table below
     from finetuner import callback, data, evaluation, losses, tuner
-    from finetuner.api import embed, encode, evaluate, fit, history, load, save
+    from finetuner.api import embed, encode, evaluate, fit, history, load, mine_hard_negatives, save
 
 __version__ = '1.0.0'
 __default_tag_key__ = 'finetuner_label'
 """The tag of a document that holds its label, or that of a match 1 or -1."""
 
-_FUNCTIONS = ('embed', 'encode', 'evaluate', 'fit', 'history', 'load', 'save')
+_FUNCTIONS = ('embed', 'encode', 'evaluate', 'fit', 'history', 'load', 'mine_hard_negatives', 'save')
 _MODULES = ('callback', 'data', 'errors', 'evaluation', 'losses', 'tuner')
 _DOCUMENTS = ('Document', 'DocumentArray')
 
@@ -34,6 +34,7 @@ __all__ = [  # without docarray's, so that `import *` does not need it
     'history',
     'load',
     'losses',
+    'mine_hard_negatives',
     'save',
     'tuner',
 ]

@@ -15,6 +15,7 @@ from finetuner.data.readers import contents
 from finetuner.dispatch import get_framework, load as load_part
 from finetuner.errors import ArgumentError, CheckpointError, ModelError, nearest
 from finetuner.evaluation.evaluator import Evaluator
+from finetuner.synthesis import mining
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.train import HISTORIES, History, train
 from finetuner.typing import CollateFn, PreprocessFn
@@ -215,6 +216,9 @@ def embed(
 
 
 encode = embed
+
+
+mine_hard_negatives = _strict(mining.mine_hard_negatives)
 
 
 @_strict

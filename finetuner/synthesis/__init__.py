@@ -1,0 +1,1 @@
+"""Training data made from data: hard negatives out of a corpus."""
