@@ -50,21 +50,24 @@ class HDCMiner(Miner):
 
     def __call__(self, distances: Tensor, relation: Relation) -> Relation:
         """The relation with only the hardest pairs in its masks."""
-        share = Fraction(self.filter_percentage).limit_denominator(10_000)
+        share = Fraction(self.filter_percentage).limit_denominator(10_000) or Fraction(1, 10_000)
         return relation._replace(
-            positives=_first(-distances, relation.positives, share),
+            positives=_first(-distances, relation.positives, share, relation.most),
             negatives=_first(distances, relation.negatives, share),
         )
 
 
-def _first(d: Tensor, mask: Tensor, share: Fraction) -> Tensor:
-    # (N, M): of `mask` the share with the smallest `d`, row by row among equals.
+def _first(d: Tensor, mask: Tensor, share: Fraction, most: int | None = None) -> Tensor:
+    # (N, M): of `mask` the share with the smallest `d`, row by row among equals. No row has more than `most`.
     xp = get_namespace(d)
     number = xp.sum(xp.cast(mask, xp.int32))
     # Rounded up in whole numbers, which are the same on every engine; in two parts, which do not overflow.
     whole, rest = number // share.denominator, number % share.denominator
     size = whole * share.numerator + (rest * share.numerator + share.denominator - 1) // share.denominator
-    flat = xp.reshape(xp.where(mask, d, FAR), (1, -1))
+    values = xp.where(mask, d, FAR)
+    if most is not None and values.shape[1] is not None and 2 * most < values.shape[1]:
+        values = -xp.top_k(-values, most)[0]  # a sort of few
+    flat = xp.reshape(values, (1, -1))
     last = xp.reshape(xp.maximum(size - 1, 0), (1, 1))
     border = xp.take_along_axis(flat, xp.take_along_axis(xp.argsort(flat), last, axis=1), axis=1)
     before, ties = mask & (d < border), mask & (d == border)
