@@ -29,6 +29,7 @@ def agree(library, objective, batch, value, slope):
         assert np.abs(at - slope).max() <= 2e-4 * np.abs(slope).max()
 
 
+@pytest.mark.backends('numpy', 'torch', 'keras-tensorflow', 'keras-torch', 'paddle')  # jax compiles every operation
 @pytest.mark.parametrize('options', OPTIONS)
 @pytest.mark.parametrize('batch', [cases.classes, cases.several_labels, cases.sessions, cases.pairs])
 def test_value_and_slope(library, batch, options):

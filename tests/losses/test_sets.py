@@ -11,6 +11,9 @@ from finetuner.typing import Layout
 from tests.losses import cases
 from tests.losses.values import ranking, views
 
+# Which compiles every operation on its own, for each shape: seconds a test.
+not_jax = pytest.mark.backends('numpy', 'torch', 'keras-tensorflow', 'keras-torch', 'paddle')
+
 
 @pytest.mark.parametrize(
     ('name', 'options', 'message'),
@@ -55,6 +58,7 @@ def remembered(library):
     return batch._replace(layout=Layout(6, 3, 3)), run
 
 
+@not_jax
 def test_of_a_memory(library):
     batch, run = remembered(library)
     for name, (oracle, *_) in ranking.LOSSES.items():
@@ -76,6 +80,7 @@ def test_an_anchor_without_signal_does_not_count(library):
     assert float(everything) == pytest.approx(float(without), rel=1e-6)
 
 
+@not_jax
 def test_what_vectors_have_in_common_costs_views_no_precision(library):
     a, b = cases.vectors(16, 8), cases.vectors(16, 8, seed=1)
     x = np.concatenate([a, a + 0.01 * b]).astype(np.float32)
@@ -87,6 +92,7 @@ def test_what_vectors_have_in_common_costs_views_no_precision(library):
         assert value == pytest.approx(views.vicreg(batch), rel=1e-4)
 
 
+@not_jax
 def test_weights_of_any_steepness(library):
     batch = cases.classes()
     value, (slope,) = library.run(Objective(get('RankedListLoss', Tn=1e4, Tp=1e4)), batch)
@@ -102,6 +108,7 @@ def test_weights_of_any_steepness(library):
     assert np.isfinite(slope).all()
 
 
+@not_jax
 def test_one_class_evens_out_its_positives(library):
     value, (slope,) = library.run(Objective(get('SupConLoss')), cases.classes((0, 0, 0, 0, 0)))
     assert value > 0.1 and np.abs(slope).max() > 0.01
