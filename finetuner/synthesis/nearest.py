@@ -10,8 +10,8 @@ import numpy as np
 
 from finetuner.console import track
 
-ROWS, COLUMNS = 512, 8192
-GROUP = 64
+ROWS, COLUMNS = 512, 16384
+GROUP = 32
 
 Mask = Callable[[np.ndarray, slice, slice], None]
 """`f(similarities, queries, documents)` sets to -inf what must not be found in a tile."""
