@@ -94,7 +94,13 @@ class DistillKLDivLoss(Loss):
         theirs = self.temperature if self.teacher_temperature is None else self.teacher_temperature
         s = own_similarity(anchors, candidates, relation.width, self.cosine) / own
         y = targets(self, relation, relation.width) / theirs
-        student = s - xp.logsumexp(s, axis=-1, keepdims=True)
-        teacher = y - xp.logsumexp(y, axis=-1, keepdims=True)
-        gap = xp.sum(xp.exp(teacher) * (teacher - student), axis=-1)
+        gap = xp.sum(xp.exp(log_softmax(y)) * (log_softmax(y) - log_softmax(s)), axis=-1)
+        gap = gap - xp.minimum(xp.stop_gradient(gap), 0.0)  # rounding makes no distance negative
         return own**2 * xp.mean(gap)
+
+
+def log_softmax(x: Tensor) -> Tensor:
+    """(N, K) logarithms of the softmax of each row, exact to rounding wherever its numbers lie."""
+    xp = get_namespace(x)
+    x = x - xp.stop_gradient(xp.max(x, axis=-1, keepdims=True))
+    return x - xp.logsumexp(x, axis=-1, keepdims=True)

@@ -30,8 +30,10 @@ def targets(loss: Loss, scores: Scores, *sizes: int) -> Tensor:
     came = scores.values.shape[1]
     if came not in sizes:
         expected = ' or '.join(str(size) for size in sizes)
+        plural = 's' if max(sizes) > 1 else ''
         raise ArgumentError(
-            f'{type(loss).__name__} expects {expected} scores in each row of {scores.width + 1} columns, got {came}.'
+            f'{type(loss).__name__} expects {expected} score{plural} in each row of {scores.width + 1} columns, '
+            f'got {came}.'
         )
     return scores.values
 
