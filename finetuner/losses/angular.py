@@ -23,7 +23,8 @@ class AngularLoss(Loss):
     `n`, under which the circle around `a` and `p` is seen, to be less than `alpha`. An angle does not depend on how
     far classes spread, unlike the margin of a distance.
 
-    The sum over the negatives of all pairs is one product of matrices, O(N M) in memory for a batch.
+    The sums over the negatives of all pairs are one product of matrices: O(N^2) in memory for a batch of N, and O(M^2)
+    where candidates are M others, so keep a memory below ten thousand vectors.
 
     When to use: classes that spread unequally, where no margin suits all; often together with `NPairsLoss`, as
     published.
