@@ -31,7 +31,7 @@ test-doclist: .venv-doclist/.test
 	.venv-doclist/bin/python tests/run.py doclist
 
 test-long: test test-doclist
-	@for name in startup losses loop quality; do echo "$$name"; $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
+	@for name in startup losses loop gradcache quality; do echo "$$name"; $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .
