@@ -65,10 +65,10 @@ def test_every_link_leads_to_a_page_and_a_heading(page):
         if target.startswith('http'):
             continue
         file, _, heading = target.partition('#')
-        page = page.parent / file if file else page
-        assert page.exists(), target
+        there = page.parent / file if file else page
+        assert there.exists(), target
         if heading:
-            assert heading in anchors(page), target
+            assert heading in anchors(there), target
 
 
 def anchors(page):
