@@ -1,0 +1,104 @@
+"""A general model becomes an embedding model: what is asked of a framework, and the order in which it is done.
+
+A backend answers the verbs of `Tailor`. Names, the default cut, blocks, pooling by shape and the head as data are
+decided once, in the modules beside this one.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from finetuner.dispatch import get_framework, load
+from finetuner.errors import ArgumentError
+from finetuner.tailor.layers import Layer
+from finetuner.tailor.plan import Arguments, Plan, plan
+from finetuner.tailor.recipe import Pooling, Recipe
+from finetuner.typing import Inputs
+
+__all__ = ['Arguments', 'Cut', 'Layer', 'Plan', 'Pooling', 'Recipe', 'Tailor', 'apply', 'plan', 'tailor']
+
+
+class Cut(NamedTuple):
+    """A model that ends at a layer.
+
+    Attributes:
+        model: it gives that layer's output, a tensor.
+        way: how it was cut: 'whole', 'structural', 'graph' or 'wrapper'.
+    """
+
+    model: Any
+    way: str
+
+
+class Tailor(ABC):
+    """What a framework does to a model; no verb changes the model it is given, except `freeze`."""
+
+    framework: str
+    channels_first: bool = True
+    """Whether images are (B, C, H, W)."""
+
+    @abstractmethod
+    def sample(self, model: Any) -> Inputs | None:
+        """A batch of two items, if the model says what it takes; else None."""
+
+    @abstractmethod
+    def trace(self, model: Any, inputs: Inputs) -> list[Layer]:
+        """All calls of layers during one pass without training, in the order in which they end; the model last.
+
+        Raises:
+            ModelError: the model cannot be called with these inputs; says what was given.
+        """
+
+    @abstractmethod
+    def copy(self, model: Any) -> Any:
+        """A model with weights of its own."""
+
+    @abstractmethod
+    def freeze(self, model: Any, paths: Sequence[str]) -> None:
+        """Stop the training of all weights below these paths, in place; their statistics stand still as well."""
+
+    @abstractmethod
+    def cut(self, model: Any, at: str, call: int, inputs: Inputs) -> Cut:
+        """A model that gives what the layer gives in this call, and does nothing more; it may share weights.
+
+        Raises:
+            ModelError: no way of cutting gives the same numbers.
+        """
+
+    @abstractmethod
+    def attach(self, model: Any, pooling: Pooling | None, head: Sequence[tuple[Any, ...]], module: Any) -> Any:
+        """The model followed by pooling and head; `module` stands for `('module',)`."""
+
+
+def tailor(model: Any) -> Tailor:
+    """The tailor of the model's framework.
+
+    Raises:
+        ModelError: `model` belongs to no framework that Finetuner knows.
+    """
+    found: Tailor = load(get_framework(model), 'tailor').Tailor()
+    return found
+
+
+def apply(model: Any, recipe: Recipe, inputs: Inputs, *, projection_head: Any = None, inplace: bool = False) -> Cut:
+    """The embedding model that a recipe makes of a general model.
+
+    Args:
+        model: the general model; it is left as it is.
+        recipe: what `plan` gave, or `Recipe.from_dict`.
+        inputs: a batch of at least two items.
+        projection_head: the module that stands for `('module',)`.
+        inplace: whether the weights may be those of `model` itself.
+
+    Returns:
+        The embedding model, and the way in which it was cut.
+    """
+    if (('module',) in recipe.head) != (projection_head is not None):
+        raise ArgumentError('The recipe has a head of your own: give the module as projection_head.')
+    worker = tailor(model)
+    model = model if inplace else worker.copy(model)
+    worker.freeze(model, recipe.frozen)
+    cut = worker.cut(model, recipe.at, recipe.call, inputs)
+    if recipe.pooling is None and not recipe.head:
+        return cut
+    return cut._replace(model=worker.attach(cut.model, recipe.pooling, recipe.head, projection_head))

@@ -1,0 +1,73 @@
+"""Where a general model turns its representation into classes: the rule by which a head is recognised."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from finetuner.tailor.layers import PARAMETER, Layer
+
+_DENSE = {'linear', 'dense', 'lazylinear', 'nondynamicallyquantizablelinear'}
+_PROBABILITIES = {'softmax', 'logsoftmax', 'sigmoid', 'logsigmoid', 'softmax2d'}
+_SURE = re.compile(r'(^|[._])(classifier|classification|logits?|lm_head|predictions?|scores?|qa_outputs)([._]|\d|$)')
+_LIKELY = re.compile(r'(^|[._])(fc|heads?|outputs?|out)([._]|\d|$)')
+_CLASS = re.compile(r'For\w*(Classification|LM|Answering)$|Classifier$')
+
+
+class Head(NamedTuple):
+    """A classification head.
+
+    Attributes:
+        row: of its last dense layer.
+        sure: whether the evidence is good enough to cut it off unasked.
+        why: the evidence, for a sentence.
+    """
+
+    row: int
+    sure: bool
+    why: str
+
+
+def head(layers: Sequence[Layer]) -> Head | None:
+    """The classification head of a model, if its last layer with weights is one."""
+    row = _last_dense(layers)
+    if row is None:
+        return None
+    layer, width = layers[row], layers[row].shape[-1]
+    before = representation(layers, row)
+    if before is None or width is None:
+        return None
+    after = next((x for x in layers[row + 1 :] if x.kind.lower() in _PROBABILITIES), None)
+    classes = width % 8 != 0 or width == 1000  # as widths of embeddings are not
+    if after is not None:
+        return Head(row, True, f'{after.name} follows it')
+    if _SURE.search(layer.path.lower()):
+        return Head(row, True, f'it is called {layer.path}')
+    if _CLASS.search(layers[-1].kind):
+        return Head(row, True, f'the model is a {layers[-1].kind}')
+    if _LIKELY.search(layer.path.lower()):
+        return Head(row, classes, f'it is called {layer.path}')
+    narrower = (layers[before].shape[-1] or 0) > width or len(layers[before].shape) > 2
+    if classes and narrower:
+        return Head(row, False, f'its width, {width}, is less than what it reads and no multiple of 8')
+    return None
+
+
+def _last_dense(layers: Sequence[Layer]) -> int | None:
+    # The last layer that has weights of its own, if it is dense, not inside something that mixes, and gives the output.
+    composite = {layer.path.rpartition('.')[0] for layer in layers if layer.path}
+    for row in range(len(layers) - 1, -1, -1):
+        layer = layers[row]
+        if layer.kind == PARAMETER or not layer.parameters or layer.path in composite or not layer.path:
+            continue
+        return row if layer.kind.lower() in _DENSE and layer.embeds else None
+    return None
+
+
+def representation(layers: Sequence[Layer], row: int) -> int | None:
+    """The last row before `row` that carries the representation: a layer that embeds, and no dropout."""
+    for i in range(row - 1, -1, -1):
+        layer = layers[i]
+        kind = layer.kind.lower()
+        if layer.embeds and 'dropout' not in kind and kind not in ('identity', 'inputlayer'):
+            return i
+    return None
