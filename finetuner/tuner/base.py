@@ -131,8 +131,7 @@ class Tuner(ABC):
         self.stop_training = False
         for callback in self.callbacks:
             callback.check(self)
-        self.memory = self.objective.memory(self.dim, loader.blank(), loader.layout)
-        self.setup(loader.layout)
+        self.begin(loader)
         try:
             if resume is not None:
                 checkpoint.load(self, resume)
@@ -184,12 +183,9 @@ class Tuner(ABC):
                 self.set_rate(self.optimization.rate(state.step, total))
             state.learning_rates = self.rates()
             self._tell('on_train_batch_begin')
-            self._reseed()
             with deferred():
-                step = self.step_in_chunks if self.chunked else self.train_step
-                state.loss = step(inputs, codes)
+                state.loss = self.step(inputs, codes)
                 state.losses.append(state.loss)
-                state.step += 1
                 if self.scheduler_step == 'batch' or state.step % state.num_batches_train == 0:
                     self.step_scheduler()
             self._tell('on_train_batch_end')
@@ -209,6 +205,19 @@ class Tuner(ABC):
             self._tell('on_val_batch_end')
         self._tell('on_val_end')
         return float(np.mean(losses))
+
+    def begin(self, loader: Loader) -> None:
+        """Make ready for `step` on the batches of a loader; `release` ends what this begins."""
+        self.loader = loader
+        self.memory = self.objective.memory(self.dim, loader.blank(), loader.layout)
+        self.setup(loader.layout)
+
+    def step(self, inputs: Inputs, codes: Codes) -> Any:
+        """One update from a batch of the loader, in chunks if it must be; gives the loss, as anything `float` reads."""
+        self._reseed()
+        loss = self.step_in_chunks(inputs, codes) if self.chunked else self.train_step(inputs, codes)
+        self.state.step += 1
+        return loss
 
     def step_in_chunks(self, inputs: Inputs, codes: Codes) -> Any:
         """What `train_step` does, in the memory of a chunk."""

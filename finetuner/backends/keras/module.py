@@ -10,6 +10,13 @@ from finetuner.losses.call import Call
 from finetuner.losses.config import from_config, to_config
 
 
+class _Held:
+    """A relation, for Keras to leave alone: it takes no arguments that hold tensors together with other things."""
+
+    def __init__(self, content: tuple[Any, ...]) -> None:
+        self.content = content
+
+
 @keras.saving.register_keras_serializable('finetuner')
 class LossModule(keras.layers.Layer):
     """Called as `module(embeddings, labels)` or `module(anchors, candidates, relation)`; gives a scalar.
@@ -46,11 +53,16 @@ class LossModule(keras.layers.Layer):
             trainable=trainable,
         )
 
+    def __call__(self, embeddings: Any, labels: Any, relation: Any = None, **kwargs: Any) -> Any:
+        held = _Held(relation) if isinstance(relation, tuple) else relation
+        return super().__call__(embeddings, labels, relation=held, **kwargs)
+
     def call(self, embeddings: Any, labels: Any, relation: Any = None, training: bool | None = None) -> Any:
         """The loss of (N, D) embeddings with (N,) labels, or of anchors against (M, D) candidates."""
         tensor = keras.ops.convert_to_tensor
         learned = {name: tensor(value) for name, value in self.learned.items()}
         memory = {name: tensor(value) for name, value in self.memory.items()}
+        relation = relation.content if isinstance(relation, _Held) else relation
         value, after = self.function(embeddings, labels, relation, learned, memory)
         if training:
             for name, buffer in after.items():
