@@ -31,6 +31,7 @@ from tests.losses.conftest import Library
 # Where theirs has something to learn that ours of the same name does not have, or the other way, theirs is not blamed.
 ALIASES = {'NTXentLoss': 'InfoNCELoss'}
 BASES = {'BaseMetricLossFunction', 'GenericPairLoss', 'BaseLossWrapper'}
+# Those want to be called otherwise.
 OTHERS = {
     'CrossBatchMemory',
     'InstanceLoss',
