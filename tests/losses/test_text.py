@@ -185,3 +185,24 @@ def test_scores_of_any_vectors_give_numbers(library, name, scale):
         batch = batch._replace(layout=batch.layout._replace(rows=4, width=width))
         value, (slope,) = library.run(Objective(get(name)), batch)
         assert np.isfinite(value) and value >= 0 and np.isfinite(slope).all()
+
+
+@pytest.mark.backends('keras-tensorflow', 'keras-jax', 'paddle')
+@pytest.mark.parametrize(
+    ('name', 'options', 'batch'),
+    [
+        (MNRL, {'directions': text.ALL, 'hardness_mode': 'hard_negatives', 'hardness_strength': 2.0}, cases.pairs),
+        ('GISTEmbedLoss', {'temperature': 0.2}, text.guided(cases.pairs)),
+    ],
+)
+def test_a_compiler_changes_nothing_of_blocks_within_columns(library, name, options, batch):
+    objective, made = Objective(get(name, **options)), batch()
+    codes = {key: library.native(code) for key, code in made.codes.items()}
+
+    def f(x):
+        return objective(x, codes, made.layout)
+
+    value, (slope,) = library.value_and_grad(f, made.embeddings)
+    again, (other,) = library.value_and_grad(f, made.embeddings, compiled=True)
+    assert again == pytest.approx(value, rel=1e-5)
+    assert np.abs(other - slope).max() <= 1e-5 * np.abs(slope).max()
