@@ -4,7 +4,7 @@ A module owns what the loss learns and remembers, as parameters and buffers of i
 written here, once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,8 +77,24 @@ class Call:
         empty = self.objective.memory(self.dim, codes, Layout(0, 1, 1, self.n_classes))
         return empty | {'seen': np.zeros(1, np.int32)} if empty else {}
 
+    @property
+    def draws(self) -> bool:
+        """Whether its miner needs random numbers."""
+        return self.objective.miner is not None and self._lots(Layout(1)) > 0
+
+    def _lots(self, layout: Layout) -> int:
+        lots = getattr(self.objective.miner, 'lots', None)
+        return int(lots(layout)) if lots is not None else 0
+
     def __call__(
-        self, embeddings: Tensor, other: Any, relation: Any, learned: Learned, memory: Memory, look: bool = True
+        self,
+        embeddings: Tensor,
+        other: Any,
+        relation: Any,
+        learned: Learned,
+        memory: Memory,
+        draw: Callable[[int], Tensor],
+        look: bool = True,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The value, and the memory after the batch.
 
@@ -88,6 +104,7 @@ class Call:
             relation: of embeddings and candidates; None where there are labels.
             learned: present values of `parameters`.
             memory: present values of `memory`.
+            draw: from a number L, an (N, L) tensor of random numbers from [0, 1), for miners that draw.
             look: whether the labels can be looked at, where they are on no device.
         """
         if relation is not None:
@@ -95,6 +112,13 @@ class Call:
         past = {name: value for name, value in memory.items() if name != 'seen'}
         codes = self._codes(other, embeddings, look)
         layout = Layout(embeddings.shape[0], 1, self.most or self._most(codes['label'], look), self.n_classes)
+        if self.draws:
+            if layout.most >= UNKNOWN:
+                raise ArgumentError(
+                    f'{type(self.objective.miner).__name__} draws, and nobody knows how often in a batch of unknown '
+                    f'size. Say how many others of its class an item has in a batch at most: module(…, most=3).'
+                )
+            codes['lots'] = draw(self._lots(layout._replace(rows=layout.rows or 1)))
         if not past:
             return self.objective(embeddings, codes, layout, learned), {}
         xp = get_namespace(embeddings)
@@ -129,6 +153,8 @@ class Call:
             xp = get_namespace(like)
             label = xp.cast(xp.asarray(labels, like=like), xp.int32)
             codes = {'item': xp.positions(label), 'label': label}
+        if self.remembers and codes['label'].shape[1] > 1:
+            raise ArgumentError(f'{type(self.loss).__name__} takes one label of each item in a module.')
         n, m = like.shape[0], codes['label'].shape[0]
         if n is not None and m is not None and n != m:
             raise ArgumentError(f'There are {n} embeddings and {m} labels.')

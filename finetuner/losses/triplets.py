@@ -155,8 +155,13 @@ def _beneath(relation: Relation, d: Tensor, edge: float, strict: bool) -> tuple[
     def before(flags: Tensor) -> Tensor:
         return xp.take_along_axis(xp.cumsum(xp.take_along_axis(flags, order, axis=1), axis=1), back, axis=1)
 
-    first, second = slice(0, d.shape[1]), slice(d.shape[1], None)
-    positive, negative = (first, second) if strict else (second, first)
-    pull = before(halves(none, others))[:, positive]
-    push = xp.sum(ones, axis=1, keepdims=True) - before(halves(ones, none))[:, negative]
+    def half(x: Tensor, last: bool) -> Tensor:
+        m = d.shape[1]
+        if m is not None:
+            return x[:, m:] if last else x[:, :m]
+        places = xp.positions(xp.transpose(d))  # TensorFlow may not know how many
+        return xp.take(x, places + xp.max(places) + 1 if last else places, axis=1)
+
+    pull = half(before(halves(none, others)), last=not strict)
+    push = xp.sum(ones, axis=1, keepdims=True) - half(before(halves(ones, none)), last=strict)
     return xp.where(relation.positives, pull, 0), xp.where(relation.negatives, push, 0)

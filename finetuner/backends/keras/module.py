@@ -42,6 +42,7 @@ class LossModule(keras.layers.Layer):
         self.function = Call(loss, dim, n_classes, miner, most)
         self.learned = {name: self._own(name, value, True) for name, value in self.function.parameters(means).items()}
         self.memory = {name: self._own(f'memory_{name}', v, False) for name, v in self.function.memory().items()}
+        self.chance = keras.random.SeedGenerator() if self.function.draws else None
         self.built = True
 
     def _own(self, name: str, value: np.ndarray, trainable: bool) -> Any:
@@ -63,7 +64,11 @@ class LossModule(keras.layers.Layer):
         learned = {name: tensor(value) for name, value in self.learned.items()}
         memory = {name: tensor(value) for name, value in self.memory.items()}
         relation = relation.content if isinstance(relation, _Held) else relation
-        value, after = self.function(embeddings, labels, relation, learned, memory)
+
+        def draw(number: int) -> Any:
+            return keras.random.uniform((keras.ops.shape(embeddings)[0], number), seed=self.chance)
+
+        value, after = self.function(embeddings, labels, relation, learned, memory, draw)
         if training:
             for name, buffer in after.items():
                 self.memory[name].assign(keras.ops.reshape(buffer, self.memory[name].shape))

@@ -42,7 +42,11 @@ class LossModule(paddle.nn.Layer):
         """The loss of (N, D) embeddings with (N,) labels, or of anchors against (M, D) candidates."""
         learned = {name: getattr(self, name) for name in self.learned}
         memory = {name: getattr(self, _MEMORY + name) for name in self.memory}
-        value, after = self.call(embeddings, labels, relation, learned, memory)
+
+        def draw(number: int) -> Any:
+            return paddle.rand([embeddings.shape[0], number])
+
+        value, after = self.call(embeddings, labels, relation, learned, memory, draw)
         if self.training:
             for name, buffer in after.items():
                 setattr(self, _MEMORY + name, buffer)

@@ -39,8 +39,12 @@ class LossModule(torch.nn.Module):
         """The loss of (N, D) embeddings with (N,) labels, or of anchors against (M, D) candidates."""
         learned = dict(self.named_parameters())
         memory = {name.removeprefix(_MEMORY): value for name, value in self.named_buffers()}
+
+        def draw(number: int) -> torch.Tensor:
+            return torch.rand((embeddings.shape[0], number), device=embeddings.device)
+
         look = not torch.compiler.is_compiling()
-        value, after = self.call(embeddings, labels, relation, learned, memory, look)
+        value, after = self.call(embeddings, labels, relation, learned, memory, draw, look)
         if self.training:
             for name, buffer in after.items():
                 setattr(self, _MEMORY + name, buffer)  # in place it would break the graph that has just read it
