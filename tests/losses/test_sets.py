@@ -74,7 +74,7 @@ def test_an_anchor_without_signal_does_not_count(library):
     batch = cases.classes((0, 0, 0, 1, 1, 1))._replace(embeddings=x)
     near = library.native(np.array([[i != j and i // 3 == j // 3 for j in range(6)] for i in range(6)]))
     far = library.native(np.array([[i // 3 != j // 3 for j in range(6)] for i in range(6)]))
-    loss, x = get('SignalToNoiseRatioContrastiveLoss'), library.native(batch.embeddings)
+    loss, x = get('SignalToNoiseRatioContrastiveLoss', reducer='mean'), library.native(batch.embeddings)
     everything = loss(x, x, Relation(near, far, 2))
     without = loss(x[1:], x, Relation(near[1:], far[1:], 2))
     assert float(everything) == pytest.approx(float(without), rel=1e-6)
@@ -114,3 +114,10 @@ def test_one_class_evens_out_its_positives(library):
     assert value > 0.1 and np.abs(slope).max() > 0.01
     value, (slope,) = library.run(Objective(get('SupConLoss')), cases.classes((0, 0)))
     assert value == 0 and np.abs(slope).max() < 1e-6
+    # A positive with nothing beside it is no choice, and lowers no mean.
+    x = library.native(cases.vectors(3))
+    near, far = np.zeros((2, 3, 3), bool)
+    near[[0, 1], [1, 0]] = far[1, 2] = True
+    both = get('SupConLoss')(x, x, Relation(library.native(near), library.native(far), 1))
+    alone = get('SupConLoss')(x[1:2], x, Relation(library.native(near[1:2]), library.native(far[1:2]), 1))
+    assert float(both) == pytest.approx(float(alone), rel=1e-6)

@@ -181,6 +181,14 @@ def noise_to_signal(batch):
     return np.array([[np.var(x - y, ddof=1) / np.var(x, ddof=1) for y in b] for x in a])
 
 
+def one_class():
+    return cases.classes((0, 0, 0, 0))
+
+
+def strangers():
+    return cases.classes((0, 1, 2, 3, -1, 5))
+
+
 def across(batch):
     return cases.sessions(across=True) if 'session' in batch.codes else batch
 
@@ -243,16 +251,21 @@ def value(name, options):
     return expected
 
 
-def mined(name):
+def mined(name, options):
     oracle, distance, _, alone = LOSSES[name]
 
     def expected(batch):
-        tuples: Tuples = batch.tuples.keep(oracles.in_band(distance(batch), 'semihard', 0.3))
-        return oracle(batch, once(tuples) if alone else tuples)
+        tuples: Tuples = batch.tuples.keep(oracles.in_band(distance(batch), 'all', 0.3))
+        return oracle(batch, once(tuples) if alone else tuples, **options)
 
     return expected
 
 
+# Margins that mined negatives do not keep.
+WIDE = {
+    'SignalToNoiseRatioContrastiveLoss': {'neg_margin': 4.0},
+    'ThresholdConsistentMarginLoss': {'margin_minus': -0.9},
+}
 CASES = [
     *[
         (f'{name} on {batch.__name__}', Objective(get(name)), batch, value(name, {}))
@@ -265,11 +278,17 @@ CASES = [
     ],
     *[
         (
-            f'{name} of semihard triplets',
-            Objective(get(name), TripletMarginMiner(0.3, 'semihard')),
-            cases.classes,
-            mined(name),
+            f'{name} of mined triplets on {batch.__name__}',
+            Objective(get(name, **WIDE.get(name, {})), TripletMarginMiner(0.3, 'all')),
+            batch,
+            mined(name, WIDE.get(name, {})),
         )
         for name in LOSSES
+        for batch in ((cases.classes, cases.pairs) if name == 'LiftedStructureLoss' else (cases.classes,))
+    ],
+    *[
+        (f'{name} of {batch.__name__}', Objective(get(name)), batch, value(name, {}))
+        for name in LOSSES
+        for batch in (one_class, strangers)
     ],
 ]
