@@ -176,8 +176,8 @@ def test_embeddings_with_labels_are_enough(library, name):
 @pytest.mark.backends('torch', 'keras-tensorflow', 'keras-torch', 'keras-jax', 'paddle')
 @pytest.mark.parametrize('loss', NASTY, ids=[f'{type(loss).__name__} {i}' for i, loss in enumerate(NASTY)])
 def test_numbers_come_out_and_nobody_changes_nothing(library, loss):
-    for batch in BATCHES.values():
-        finite(library, Objective(loss), batch, 'float32')
+    for name in ('all equal', 'all zero', 'a zero vector', 'large', 'small', 'subnormal', 'one item', 'no labels'):
+        finite(library, Objective(loss), BATCHES[name], 'float32')
     batch = BATCHES['some are nobody']
     value, slopes = finite(library, Objective(loss), batch, 'float32')
     expected, _ = finite(library, Objective(loss), batch_of(batch.embeddings[:-3], LABELS['usual']), 'float32')
