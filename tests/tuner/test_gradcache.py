@@ -75,9 +75,9 @@ def sgd(backend):
     [
         (clusters, {'batch_size': 20, 'num_items_per_class': 4, 'mini_batch_size': 7}),  # 6, 7 and 7
         (clusters, {'batch_size': 20, 'mini_batch_size': 9, 'loss': 'ArcFaceLoss'}),
-        (clusters, {'batch_size': 20, 'mini_batch_size': 8, 'loss': 'TripletLoss', 'miner': 'TripletEasyHardMiner'}),
+        (clusters, {'batch_size': 20, 'mini_batch_size': 10, 'loss': 'TripletLoss', 'miner': 'TripletEasyHardMiner'}),
         (triples, {'batch_size': 7, 'mini_batch_size': 4}),
-        (clusters, {'batch_size': 20, 'mini_batch_size': 8, 'loss': 'CrossBatchMemory',
+        (clusters, {'batch_size': 20, 'mini_batch_size': 10, 'loss': 'CrossBatchMemory',
                     'loss_options': {'loss': 'NTXentLoss', 'memory_size': 48}}),
     ],
     ids=['labels', 'learned', 'mined', 'hard negatives', 'memory'],
@@ -105,7 +105,7 @@ def test_models_of_a_dict_and_of_a_list(backend):
         finetuner.embed(first, data, collate_fn=collate_fn), finetuner.embed(second, data, collate_fn=collate_fn)
         encoder(second).assign(encoder(first).weights())
         whole = trained(first, (data, labels), collate_fn=collate_fn, **arguments)
-        chunked = trained(second, (data, labels), collate_fn=collate_fn, mini_batch_size=7, **arguments)
+        chunked = trained(second, (data, labels), collate_fn=collate_fn, mini_batch_size=10, **arguments)
         for a, b in zip(whole, chunked, strict=True):
             np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5)
 
@@ -165,7 +165,7 @@ def test_statistics_are_counted_once_per_chunk(backend):
 
 
 def test_interrupted_and_resumed(backend, tmp_path):
-    arguments = {'epochs': 2, 'batch_size': 20, 'mini_batch_size': 7, 'num_items_per_class': 4, 'loss': 'ArcFaceLoss'}
+    arguments = {'epochs': 2, 'batch_size': 20, 'mini_batch_size': 5, 'num_items_per_class': 4, 'loss': 'ArcFaceLoss'}
     whole = finetuner.fit(mlp(backend, noisy=True), clusters(), **arguments)
     saving = [Presses(), TrainingCheckpoint(save_dir=tmp_path)]
     finetuner.fit(mlp(backend, noisy=True), clusters(), **arguments, callbacks=saving)
@@ -179,7 +179,7 @@ def test_what_began_whole_goes_on_in_chunks(backend, tmp_path):
     whole = finetuner.fit(mlp(backend), clusters(), **arguments)
     saving = [Presses(), TrainingCheckpoint(save_dir=tmp_path)]
     finetuner.fit(mlp(backend), clusters(), **arguments, callbacks=saving)
-    resumed = finetuner.fit(mlp(backend, seed=7), clusters(), **arguments, mini_batch_size=7, resume=tmp_path)
+    resumed = finetuner.fit(mlp(backend, seed=7), clusters(), **arguments, mini_batch_size=10, resume=tmp_path)
     for name, value in encoder(whole).weights().items():
         np.testing.assert_allclose(encoder(resumed).weights()[name], value, atol=1e-5, err_msg=name)
 
@@ -248,6 +248,7 @@ def log(caplog):
     logger.removeHandler(caplog.handler)
 
 
+@pytest.mark.backends('torch', 'paddle', 'keras-torch')
 def test_batch_norm_is_warned_of_once(backend, log):
     arguments = {'epochs': 1, 'batch_size': 20, 'mini_batch_size': 7}
     for noisy in (False, True):

@@ -70,7 +70,10 @@ class Chunk(Shell):
         return super().call(inputs, training=True)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """What has these slopes at the embeddings, and the chunk's share of the regularisation in the model."""
+        """What has these slopes at the embeddings, and the chunk's share of the regularisation in the model.
+
+        It is no number to tell: the loss that is told is the objective, without regularisation.
+        """
         slopes = keras.ops.convert_to_tensor(y)
         embeddings = keras.ops.cast(checked(y_pred, None), slopes.dtype)
         loss = keras.ops.sum(embeddings * slopes)
