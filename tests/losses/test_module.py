@@ -197,6 +197,23 @@ def test_there_are_three_frameworks():
         get('InfoNCELoss').module('tensorflow')
 
 
+@pytest.mark.backends('torch', 'paddle')
+def test_half_precision_is_for_the_model_alone(backend):
+    x, y = tensors(backend)
+    if backend == 'torch':
+        import torch
+
+        context, x = torch.autocast('cpu', torch.bfloat16), x.bfloat16()
+    else:
+        from finetuner.backends.paddle import paddle
+
+        context, x = paddle.amp.auto_cast(dtype='bfloat16', level='O1'), x.astype('bfloat16')
+    module = made(backend, SEVERAL)
+    expected = called(backend, module, x.float() if backend == 'torch' else x.astype('float32'), y)
+    with context:
+        assert called(backend, module, x, y) == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.backends('torch')
 def test_a_torch_module_is_saved_copied_and_compiled(tmp_path):
     import torch

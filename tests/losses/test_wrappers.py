@@ -63,6 +63,13 @@ def test_they_say_when_to_use_them_what_they_take_and_where_from(name):
         assert f'        {field.name}: ' in text
 
 
+@pytest.mark.parametrize('name', REGULARIZERS)
+def test_regularizers_are_values_too(name):
+    made = getattr(losses, name)()
+    assert made == get(name, 'regularizer') and from_config(to_config(made)) == made
+    assert pickle.loads(pickle.dumps(made)) == made and name in dir(losses)
+
+
 def test_a_configuration_is_of_what_can_be_read_again():
     class Own(find('InfoNCELoss')):
         pass

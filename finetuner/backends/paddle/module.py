@@ -46,7 +46,8 @@ class LossModule(paddle.nn.Layer):
         def draw(number: int) -> Any:
             return paddle.rand([embeddings.shape[0], number])
 
-        value, after = self.call(embeddings, labels, relation, learned, memory, draw)
+        with paddle.amp.auto_cast(enable=False):  # half precision is for the model
+            value, after = self.call(embeddings, labels, relation, learned, memory, draw)
         if self.training:
             for name, buffer in after.items():
                 setattr(self, _MEMORY + name, buffer)

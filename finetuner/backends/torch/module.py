@@ -44,7 +44,8 @@ class LossModule(torch.nn.Module):
             return torch.rand((embeddings.shape[0], number), device=embeddings.device)
 
         look = not torch.compiler.is_compiling()
-        value, after = self.call(embeddings, labels, relation, learned, memory, draw, look)
+        with torch.autocast(embeddings.device.type, enabled=False):  # half precision is for the model
+            value, after = self.call(embeddings, labels, relation, learned, memory, draw, look)
         if self.training:
             for name, buffer in after.items():
                 setattr(self, _MEMORY + name, buffer)  # in place it would break the graph that has just read it

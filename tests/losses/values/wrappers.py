@@ -79,8 +79,24 @@ def learned(objective, batch, name='classes'):
     return cases.learned(objective, batch.embeddings.shape[1], batch.layout.n_classes)[name]
 
 
+def cosent(batch, dim):
+    a, b = cut(batch, dim)
+    cosines = [oracles.cosine(u, v) for u, v in zip(a, b, strict=True)]
+    return oracles.cosent(cosines, batch.codes['score'][:, 0].astype(float).tolist())
+
+
+def margin(batch):
+    """With one beta for each class, as objective on its own: what counts here is who gets it."""
+    own = {'beta': learned(BY_CLASS, batch, 'beta_0').astype(float)}
+    single = Objective(get(PER_CLASS[0], **PER_CLASS[1]))
+    return float(single(batch.embeddings.astype(float), batch.codes, batch.layout, own))
+
+
 INFONCE = ('InfoNCELoss', {'temperature': 0.2})
 BOTH = Objective(get('MultipleLosses', losses=['TripletLoss', INFONCE], weights=[0.5, 2]))
+PER_CLASS = ('MarginLoss', {'learn_beta': True, 'beta_per_class': True})
+BY_CLASS = Objective(get('MultipleLosses', losses=[PER_CLASS, 'TripletLoss']))
+GRADED = Objective(get('MatryoshkaLoss', loss='CoSENTLoss', dims=[4, 2]))
 MIXED = Objective(get('MultipleLosses', losses=['ArcFaceLoss', 'TripletLoss', 'ArcFaceLoss']))
 CUT = Objective(get('MatryoshkaLoss', loss=INFONCE, dims=[3, 2], weights=[1, 0.3]))
 HALVED = Objective(get('MatryoshkaLoss', loss='ArcFaceLoss'))
@@ -150,6 +166,8 @@ CASES = [
         cases.several_labels,
         lambda b: sum(arcface(b, learned(HALVED, b), dim) for dim in (5, 2)),
     ),
+    ('MatryoshkaLoss of scores', GRADED, cases.scored, lambda b: cosent(b, 4) + cosent(b, 2)),
+    ('MultipleLosses, one by class', BY_CLASS, cases.classes, lambda b: margin(b) + triplet(b)),
     ('CrossBatchMemory of MatryoshkaLoss', REMEMBERED, cases.classes, lambda b: infonce(b, 3) + infonce(b, 2)),
     ('wrappers in wrappers', NESTED, cases.classes, nested),
     *of_embeddings('LpRegularizer', lp, (cases.classes, cases.several_labels, cases.pairs)),
