@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from finetuner.tailor.layers import PARAMETER, Layer
+from finetuner.tailor.layers import CONTAINERS, PARAMETER, Layer, inside
 
 _DENSE = {'linear', 'dense', 'lazylinear', 'nondynamicallyquantizablelinear'}
 _PROBABILITIES = {'softmax', 'logsoftmax', 'sigmoid', 'logsigmoid', 'softmax2d'}
@@ -66,8 +66,22 @@ def _last_dense(layers: Sequence[Layer]) -> int | None:
 def representation(layers: Sequence[Layer], row: int) -> int | None:
     """The last row before `row` that carries the representation: a layer that embeds, and no dropout."""
     for i in range(row - 1, -1, -1):
-        layer = layers[i]
-        kind = layer.kind.lower()
-        if layer.embeds and 'dropout' not in kind and kind not in ('identity', 'inputlayer'):
-            return i
+        if layers[i].embeds and not _is_idle(layers[i]):
+            return _within(layers, i, len(layers[row].shape))
     return None
+
+
+def _within(layers: Sequence[Layer], row: int, rank: int) -> int:
+    # What only holds others gives what the last of them gives. A body that gives tokens and their summary is known by
+    # the tokens, while a head of vectors reads the summary.
+    while row > 0 and inside(layers[row - 1].path, layers[row].path):
+        here, last = layers[row], layers[row - 1]
+        same = here.kind in CONTAINERS and last.shape == here.shape
+        if not last.embeds or not (same or len(last.shape) == rank != len(here.shape)) or _is_idle(last):
+            break
+        row -= 1
+    return row
+
+
+def _is_idle(layer: Layer) -> bool:
+    return 'dropout' in layer.kind.lower() or layer.kind.lower() in ('identity', 'inputlayer')

@@ -1,7 +1,7 @@
 """The layers of a model as people see them: names, shapes, what can be an embedding layer, and how one is found."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -89,6 +89,32 @@ def listed(calls: Iterable[Call]) -> list[Layer]:
             )
         )
     return layers
+
+
+MAIN = ('image_embeds', 'text_embeds', 'last_hidden_state', 'logits', 'pooler_output')
+"""In outputs by name, the tensor that is meant: the first of these."""
+
+
+def main_key(output: Any, tensor: type | tuple[type, ...]) -> Any:
+    """Where in an output its main tensor is: None if the output is a tensor, 0 in tuples, a name in mappings.
+
+    Args:
+        output: what a layer gave.
+        tensor: the framework's class of tensors.
+
+    Raises:
+        LookupError: there is no main tensor.
+    """
+    if isinstance(output, tensor):
+        return None
+    key: Any = 0
+    if isinstance(output, Mapping):
+        key = next((k for k in MAIN if isinstance(output.get(k), tensor)), None)
+    elif not isinstance(output, list | tuple) or not output or not isinstance(output[0], tensor):
+        key = None
+    if key is None:
+        raise LookupError(f'the output is a {type(output).__name__} without a tensor to take')
+    return key
 
 
 def inside(path: str, block: str) -> bool:

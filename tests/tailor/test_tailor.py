@@ -17,6 +17,7 @@ import pytest
 from finetuner.errors import ArgumentError
 from finetuner.inference import leaves
 from finetuner.tailor.base import Arguments, Recipe, apply, plan, tailor
+from finetuner.tailor.layers import PARAMETER
 
 pytestmark = pytest.mark.backends('torch', 'keras-tensorflow', 'keras-torch', 'keras-jax', 'paddle')
 
@@ -79,7 +80,7 @@ def test_the_slope_reaches_all_that_is_left_and_nothing_else_is_trained(case, ha
 
 def test_frozen_is_exactly_what_was_asked_statistics_too(case, hands):
     model, inputs = case.build(), case.inputs()
-    heavy = [x.path for x in layers_of(model, inputs) if x.parameters and x.path]
+    heavy = [x.path for x in layers_of(model, inputs) if x.parameters and x.path and x.kind != PARAMETER]
     recipe = planned(model, inputs, layer_name=case.layer, freeze=[heavy[0]], output_dim=5)
     cut = apply(model, recipe, inputs)
     paths = hands.weights(model)

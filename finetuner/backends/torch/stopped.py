@@ -1,0 +1,63 @@
+"""A PyTorch module that is stopped in the middle of its forward."""
+
+import threading
+from typing import Any
+
+import torch
+from torch import nn
+
+from finetuner.backends.torch.tracing import main
+from finetuner.errors import ModelError
+
+
+class _Stop(BaseException):  # no Exception, which the model might catch
+    def __init__(self, output: torch.Tensor) -> None:
+        super().__init__()
+        self.output = output
+
+
+class Stopped(nn.Module):
+    """Gives what a layer gives, and runs nothing after it.
+
+    Args:
+        model: takes the inputs.
+        at: the path of the layer; '' takes the tensor out of the model's own output.
+        call: which of its calls, from 1.
+    """
+
+    def __init__(self, model: nn.Module, at: str, call: int = 1) -> None:
+        super().__init__()
+        self.model = model
+        self.at, self.call = at, call
+
+    @property
+    def called_like(self) -> nn.Module:
+        """The module whose forward says how this one is called."""
+        return self.model
+
+    def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """The main tensor of the layer's output."""
+        if not self.at:
+            return main(self.model(*args, **kwargs))
+        left, thread = self.call, threading.get_ident()
+
+        def stop(module: nn.Module, _: Any, output: Any) -> None:
+            nonlocal left
+            if threading.get_ident() == thread:  # not another thread's pass through the same layer
+                left -= 1
+                if left == 0:
+                    raise _Stop(main(output))
+
+        handle = self.model.get_submodule(self.at).register_forward_hook(stop)
+        try:
+            self.model(*args, **kwargs)
+        except _Stop as reached:
+            return reached.output
+        finally:
+            handle.remove()
+        raise ModelError(
+            f'The model ended before call {self.call} of {self.at}: it takes another way with these inputs.'
+        )
+
+    def extra_repr(self) -> str:
+        return f'ends at {self.at!r}' + (f', call {self.call}' if self.call > 1 else '')
