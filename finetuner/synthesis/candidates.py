@@ -63,9 +63,9 @@ class Search:
 
         def mask(tile: np.ndarray, rows: slice, columns: slice) -> None:
             if self.labels[0] is not None:
-                np.putmask(tile, self._share(rows, columns), -np.inf)
+                np.copyto(tile, -np.inf, where=self._share(rows, columns))
             if most is not None:
-                np.putmask(tile, tile > most[rows], -np.inf)
+                np.copyto(tile, -np.inf, where=tile > most[rows])
             _strike(tile, rows, columns, out)
 
         scores, places = nearest(self.queries, self.documents, k, mask, self.show)
@@ -75,7 +75,7 @@ class Search:
         """(R, 2) of each query the nearest document that shares a label with it and is not the same."""
 
         def mask(tile: np.ndarray, rows: slice, columns: slice) -> None:
-            np.putmask(tile, ~self._share(rows, columns), -np.inf)
+            np.copyto(tile, -np.inf, where=~self._share(rows, columns))
             _strike(tile, rows, columns, self.material.own)
 
         scores, places = nearest(self.queries, self.documents, 1, mask, self.show)

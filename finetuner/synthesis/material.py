@@ -41,10 +41,7 @@ class Column:
 
     def distinct(self) -> Records:
         """The distinct contents."""
-        places = self.first
-        some = Cells([self.records.contents], np.zeros(len(places), int).tolist(), places.tolist())
-        names = [str(self.records.names[int(place)]) for place in places]
-        return Records('instance', some, names, default_content=self.records.default_content)
+        return _chosen(self.records, self.first)
 
 
 @dataclass(frozen=True)
@@ -120,10 +117,9 @@ def _of_pairs(data: Any, corpus: Any) -> tuple[Records, Records, np.ndarray]:
 
 
 def _chosen(records: Records, items: np.ndarray) -> Records:
-    some = Cells([records.contents], np.zeros(len(items), int).tolist(), items.tolist())
-    return Records(
-        'instance', some, [str(records.names[int(i)]) for i in items], default_content=records.default_content
-    )
+    places = items.tolist()
+    some, names = (Cells([whole], [0] * len(places), places) for whole in (records.contents, records.names))
+    return Records('instance', some, names, default_content=records.default_content)
 
 
 def _places(positives: Any, queries: Records, count: int) -> np.ndarray:

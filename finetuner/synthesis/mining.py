@@ -160,7 +160,7 @@ def _vectors(model: Any, column: Column, given: Any, name: str, metric: str, opt
             raise ArgumentError(
                 f'{name}= must be (N, D) with one vector for each of {len(column.group)} items, got {vectors.shape}.'
             )
-        vectors = vectors[column.first]
+        vectors = vectors[column.first] if len(column.first) < len(vectors) else vectors
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
         raise DataError(

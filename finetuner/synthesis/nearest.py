@@ -10,7 +10,7 @@ import numpy as np
 
 from finetuner.console import track
 
-ROWS, COLUMNS = 512, 16384
+ROWS, COLUMNS = 1024, 16384
 GROUP = 32
 
 Mask = Callable[[np.ndarray, slice, slice], None]
@@ -36,12 +36,15 @@ def nearest(
     scores = np.full((len(queries), k), -np.inf, np.float32)
     places = np.zeros((len(queries), k), np.int64)
     blocks = range(0, len(queries), ROWS)
+    room = np.empty(min(len(queries), ROWS) * min(len(documents), COLUMNS), np.float32)  # the same for all tiles
     for start in track(blocks, len(blocks), 'Searching', show_progress):
         rows = slice(start, min(start + ROWS, len(queries)))
         best, where = scores[rows], places[rows]
         for first in range(0, len(documents), COLUMNS):
             columns = slice(first, min(first + COLUMNS, len(documents)))
-            tile = queries[rows] @ documents[columns].T
+            size = rows.stop - rows.start, columns.stop - columns.start
+            tile = room[: size[0] * size[1]].reshape(size)
+            np.matmul(queries[rows], documents[columns].T, out=tile)
             mask(tile, rows, columns)
             found = _largest(tile, k)
             best = np.concatenate([best, np.take_along_axis(tile, found, axis=1)], axis=1)
@@ -57,8 +60,8 @@ def _largest(tile: np.ndarray, k: int) -> np.ndarray:
     groups = tile.shape[1] // GROUP
     if groups <= 2 * k:
         return _partitioned(tile, k)
-    dealt = tile[:, : groups * GROUP].reshape(len(tile), GROUP, groups)
-    chosen = _partitioned(dealt.max(axis=1), k)
+    most = tile[:, : groups * GROUP].reshape(len(tile), GROUP, groups).max(axis=1)
+    chosen = _partitioned(most, k)
     columns = (chosen[:, :, None] + groups * np.arange(GROUP)).reshape(len(tile), -1)
     rest = np.arange(groups * GROUP, tile.shape[1])
     columns = np.concatenate([columns, np.broadcast_to(rest, (len(tile), len(rest)))], axis=1)
