@@ -131,8 +131,8 @@ def get(name: str, kind: str = 'loss', **options: Any) -> Any:
     Raises:
         ArgumentError: the name or an option is unknown; suggests the nearest.
 
-    >>> get('TripletMarginLoss', margin=0.3)
-    TripletMarginLoss(margin=0.3, distance='euclidean', normalize=True, reducer='nonzero')
+    >>> get('SiameseLoss', margin=0.3).margin
+    0.3
     """
     return build(find(name, kind), **options)
 
