@@ -49,6 +49,8 @@ def fit(
     mini_batch_size: int | None = None,
     loss: Any = None,
     loss_options: dict[str, Any] | None = None,
+    loss_optimizer: str | None = None,
+    loss_optimizer_options: dict[str, Any] | None = None,
     miner: Any = None,
     miner_options: dict[str, Any] | None = None,
     optimizer: str | None = None,
@@ -87,6 +89,10 @@ def fit(
         loss: a name, an instance, or `f(anchors, candidates, relation) -> scalar` in the model's framework; chosen by
             the kind of data.
         loss_options: parameters of a loss that is given by name.
+        loss_optimizer: what trains the proxies, class weights, temperature or margins that a loss learns: 'AdamW',
+            'Adam' or 'SGD'. Its rate warms up and falls like the model's.
+        loss_optimizer_options: `learning_rate` (0.01, of SGD 0.1), `weight_decay` (0), `beta_1`, `beta_2`, `epsilon`,
+            `momentum`, as far as the optimizer has them.
         miner: a name or an instance; none by default.
         miner_options: parameters of a miner that is given by name.
         optimizer: 'AdamW', with clipping; bring any other with `configure_optimizer`.
@@ -132,6 +138,8 @@ def fit(
         mini_batch_size=mini_batch_size,
         loss=loss,
         loss_options=loss_options,
+        loss_optimizer=loss_optimizer,
+        loss_optimizer_options=loss_optimizer_options,
         miner=miner,
         miner_options=miner_options,
         optimizer=optimizer,

@@ -97,7 +97,7 @@ class Dataset:
         records = self.records
         if self.kind == 'instance':
             # Every view of an item is an item, in this batch and in a memory of earlier ones.
-            view = slots + len(records) * _occurrence(slots)
+            view = slots + len(records) * occurrence(slots)
             return _int32(item=np.where(filler, -1, view), label=slots.reshape(-1, 1))
         if self.kind == 'class':
             assert self.label is not None
@@ -129,8 +129,12 @@ class Dataset:
         return Layout(rows, self.records.width, most, len(self.classes))
 
 
-def _occurrence(slots: np.ndarray) -> np.ndarray:
-    # How often each stood before its place.
+def occurrence(slots: np.ndarray) -> np.ndarray:
+    """How often each of (n,) whole numbers stood before its place.
+
+    >>> occurrence(np.array([7, 5, 7, 7])).tolist()
+    [0, 0, 1, 2]
+    """
     order = np.argsort(slots, kind='stable')
     found = np.empty_like(slots)
     found[order] = np.arange(len(slots)) - np.searchsorted(slots[order], slots[order])

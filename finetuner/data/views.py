@@ -52,6 +52,17 @@ class Column(View):
         return self.rows[i][self.place]
 
 
+class Chosen(View):
+    """Item i is item `places[i]` of a sequence."""
+
+    def __init__(self, items: Sequence[Any], places: Sequence[int] | np.ndarray) -> None:
+        self.n, self.items, self.places = len(places), items, places
+
+    def get(self, i: int) -> Any:
+        """Item i."""
+        return self.items[int(self.places[i])]
+
+
 class Cells(View):
     """Item i is cell `rows[i]` of the column `columns[i]` of a table."""
 

@@ -31,7 +31,7 @@ from finetuner.tuner import checkpoint
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.chunks import chunks
 from finetuner.tuner.interruption import deferred
-from finetuner.tuner.schedule import Optimization
+from finetuner.tuner.schedule import Optimization, for_loss
 from finetuner.tuner.state import TunerState
 from finetuner.typing import Codes, CollateFn, Inputs, Layout, PreprocessFn, Tensor
 
@@ -45,12 +45,14 @@ class Tuner(ABC):
         encoder: the model, placed on its device.
         objective: loss and miner.
         dim: D, the size of the embeddings.
-        optimization: the numbers of the optimizer.
+        optimization: the optimizer of the model, and its numbers.
+        loss_optimization: the same for what the loss learns.
         configure_optimizer: `f(model) -> optimizer` or `(optimizer, scheduler)` of the framework's own, in place of
             `optimization`.
         scheduler_step: whether such a scheduler steps after every 'batch' or 'epoch'.
         callbacks: told of everything, in their order.
         seed: of everything that is left to chance.
+        means: (C, D) the directions that learned classes start from; None starts them from noise.
         mini_batch_size: items that are in the model at a time; None for the whole batch.
 
     Attributes:
@@ -66,10 +68,12 @@ class Tuner(ABC):
         *,
         dim: int,
         optimization: Optimization | None = None,
+        loss_optimization: Optimization | None = None,
         configure_optimizer: Callable[[Any], Any] | None = None,
         scheduler_step: str = 'batch',
         callbacks: Sequence[Callback] = (),
         seed: int = 0,
+        means: np.ndarray | None = None,
         mini_batch_size: int | None = None,
     ) -> None:
         if scheduler_step not in SCHEDULER_STEPS:
@@ -78,10 +82,12 @@ class Tuner(ABC):
         self.objective = objective
         self.dim = dim
         self.optimization = optimization or Optimization()
+        self.loss_optimization = loss_optimization or for_loss()
         self.configure_optimizer = configure_optimizer
         self.scheduler_step = scheduler_step
         self.callbacks = list(callbacks)
         self.seed = seed
+        self.means = means
         self.mini_batch_size = mini_batch_size
         self.state = TunerState()
         self.stop_training = False
@@ -163,7 +169,7 @@ class Tuner(ABC):
             what = f'its loss is {loss}' if not math.isfinite(loss) else f'{enumerated(spoilt)} became NaN'
             raise TrainingError(
                 f'The model cannot learn from epoch {state.epoch + 1}: {what}. It has the weights from before this '
-                f'epoch again. Try a learning rate below {max(state.learning_rates.values()):g}.'
+                f'epoch again. Try a learning rate below {next(iter(state.learning_rates.values())):g}.'
             )
         record: dict[str, Any] = {'epoch': state.epoch, 'train_loss': loss}
         if self.eval_loader:
@@ -178,9 +184,9 @@ class Tuner(ABC):
         self._tell('on_train_epoch_begin')
         for place, (inputs, codes) in enumerate(self.loader.epoch(state.epoch, begun), begun):
             state.batch_index = place
-            if self.configure_optimizer is None:
-                total = state.num_epochs * state.num_batches_train
-                self.set_rate(self.optimization.rate(state.step, total))
+            total = state.num_epochs * state.num_batches_train
+            own = {} if self.configure_optimizer else {'model': self.optimization.rate(state.step, total)}
+            self.set_rates(own | {'loss': self.loss_optimization.rate(state.step, total)})
             state.learning_rates = self.rates()
             self._tell('on_train_batch_begin')
             with deferred():
@@ -311,12 +317,12 @@ class Tuner(ABC):
         """Seed every generator that the model draws from (32 bits)."""
 
     @abstractmethod
-    def set_rate(self, rate: float) -> None:
-        """Set the learning rate of the next update."""
+    def set_rates(self, rates: Mapping[str, float]) -> None:
+        """Set the learning rates of the next update, of 'model' and 'loss'; what is left out keeps its own."""
 
     @abstractmethod
     def rates(self) -> dict[str, float]:
-        """The present learning rates, by name of the group."""
+        """The present learning rates: of the 'model', of its parts if they differ, and of the 'loss' if it learns."""
 
     @abstractmethod
     def step_scheduler(self) -> None:

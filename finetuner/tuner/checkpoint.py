@@ -1,5 +1,6 @@
 """A training on disk: weights, optimizer, what the loss learned, and the state; enough to go on as if nothing was."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ def _settings(tuner: Any) -> dict[str, Any]:
         'miner': getattr(miner, '__qualname__', None) or repr(miner),
         'own_optimizer': tuner.configure_optimizer is not None,
         'learning_rate': tuner.optimization.learning_rate,
+        'loss_optimizer': asdict(tuner.loss_optimization) if tuner.learned() else None,
     }
 
 

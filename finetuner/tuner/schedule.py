@@ -1,31 +1,47 @@
 """How fast to learn: the defaults of all frameworks in one table, and the rate as a function of the step."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+from finetuner.errors import ArgumentError, nearest
+
+OPTIMIZERS: dict[str, tuple[float, tuple[str, ...]]] = {
+    'Adam': (1e-2, ('weight_decay', 'beta_1', 'beta_2', 'epsilon')),
+    'AdamW': (1e-2, ('weight_decay', 'beta_1', 'beta_2', 'epsilon')),
+    'SGD': (1e-1, ('weight_decay', 'momentum')),
+}
+"""By the name of an optimizer, at what rate it trains what a loss learns, and its other options."""
 
 
 @dataclass(frozen=True)
 class Optimization:
-    """AdamW with warm-up, decay to zero and clipping; the same numbers on every framework.
+    """An optimizer with warm-up, decay to zero and clipping; the same numbers on every framework.
 
-    Weight decay is for matrices: biases, norms and what a loss learns are left out.
+    A model's weight decay is for matrices: biases and norms are left out.
 
     Args:
+        name: one of `OPTIMIZERS`.
         learning_rate: the highest rate, reached after the warm-up.
-        weight_decay: per step, times the rate.
-        beta_1: decay of the mean of the slopes.
+        weight_decay: of AdamW per step, times the rate; the others add it, times the weight, to the slope.
+        beta_1: of Adam and AdamW, decay of the mean of the slopes.
         beta_2: decay of the mean of their squares.
         epsilon: added to the root of the latter.
+        momentum: of SGD, the part of the last step's slope that is added to this one's.
         clip: the longest that all slopes together may be.
         warmup: the part of all steps in which the rate rises from zero.
 
     Source: Loshchilov and Hutter, 2019.
     """
 
+    name: str = 'AdamW'
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
+    momentum: float = 0.0
     clip: float = 1.0
     warmup: float = 0.1
 
@@ -39,6 +55,43 @@ class Optimization:
         if step < rising:
             return self.learning_rate * (step + 1) / rising
         return self.learning_rate * (total - step) / max(total - rising, 1)
+
+
+def for_loss(name: str | None = None, options: Mapping[str, Any] | None = None) -> Optimization:
+    """How what a loss learns is trained.
+
+    Args:
+        name: one of `OPTIMIZERS`; None takes AdamW.
+        options: `learning_rate` and those of the optimizer; there is no weight decay by default.
+
+    Raises:
+        ArgumentError: there is no such optimizer or option, or a value is impossible.
+
+    >>> for_loss('SGD', {'momentum': 0.9}).learning_rate
+    0.1
+    """
+    found = next((known for known in OPTIMIZERS if known.lower() == str(name or 'AdamW').lower()), None)
+    if found is None:
+        raise ArgumentError(f'There is no loss_optimizer {name!r}. {nearest(str(name), OPTIMIZERS)}')
+    rate, known = OPTIMIZERS[found]
+    for option, value in (options or {}).items():
+        if option not in ('learning_rate', *known):
+            hint = nearest(option, ('learning_rate', *known))
+            raise ArgumentError(f'loss_optimizer_options: {found} has no option {option!r}. {hint}')
+        _check(option, value)
+    return Optimization(**{'name': found, 'learning_rate': rate, 'weight_decay': 0.0, **(options or {})})
+
+
+def _check(option: str, value: Any) -> None:
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if option in ('beta_1', 'beta_2', 'momentum'):
+        fits, expected = number and 0 <= value < 1, 'a number from 0 to below 1'
+    elif option == 'weight_decay':
+        fits, expected = number and 0 <= value < float('inf'), 'a number of at least 0'
+    else:
+        fits, expected = number and 0 < value < float('inf'), 'a positive number'
+    if not fits:
+        raise ArgumentError(f'loss_optimizer_options: {option}={value!r}: expected {expected}.')
 
 
 def learning_rate(layers: list[str], n_weights: int) -> float:

@@ -27,6 +27,7 @@ from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.callbacks.evaluation import EvaluationCallback
 from finetuner.tuner.callbacks.progress_bar import ProgressBarCallback
 from finetuner.tuner.chunks import chunks
+from finetuner.tuner.means import class_means
 from finetuner.tuner.state import TunerState
 from finetuner.typing import CollateFn, Layout, PreprocessFn
 
@@ -66,6 +67,8 @@ def train(
     mini_batch_size: int | None,
     loss: Any,
     loss_options: dict[str, Any] | None,
+    loss_optimizer: str | None,
+    loss_optimizer_options: dict[str, Any] | None,
     miner: Any,
     miner_options: dict[str, Any] | None,
     optimizer: str | None,
@@ -100,6 +103,10 @@ def train(
     epochs = _whole('epochs', (3 if transformer else 10) if epochs is None else epochs, 1)
     watching = _watching(callbacks)
     _check(optimizer, learning_rate, configure_optimizer)
+    learning = schedule.for_loss(loss_optimizer, loss_optimizer_options)
+    learns = isinstance(objective.loss, Loss) and bool(objective.loss.names())
+    if not learns and (loss_optimizer is not None or loss_optimizer_options):
+        raise ArgumentError(f'{objective.loss!r} learns nothing: leave loss_optimizer and its options out.')
     guides.check(guide, objective)
     of_train, of_eval = guides.parts(guide)
     settings: dict[str, Any] = {
@@ -139,6 +146,16 @@ def train(
         if batches is not None and given is not None:
             own = {name: settings[name] for name in ('preprocess_fn', 'collate_fn', 'num_workers')}
             batches.dataset.guide = guides.vectors(given, batches.dataset.records, device=device, **own)
+    means = None
+    if resume is None and any(getattr(loss, 'candidates', None) == 'classes' for loss in objective.members()):
+        means = class_means(
+            coder,
+            loader.dataset,
+            batch_size=inference.length(first),
+            collate_fn=collate_fn,
+            num_workers=num_workers,
+            seed=seed,
+        )
     if learning_rate is None:
         learning_rate = schedule.learning_rate(kind, coder.trainable())
     tuner = load(coder.framework, 'tuner').Tuner(
@@ -146,17 +163,20 @@ def train(
         objective,
         dim=dim,
         optimization=schedule.Optimization(learning_rate=learning_rate),
+        loss_optimization=learning,
         configure_optimizer=configure_optimizer,
         scheduler_step=scheduler_step,
         callbacks=watching,
         seed=seed,
+        means=means,
         mini_batch_size=mini_batch_size,
     )
     logger.info(
-        '%s on %s · %s · %r%s · %s · %d batches of %d an epoch · %d epochs · seed %d',
+        '%s on %s · %s · %r%s · %s%s · %d batches of %d an epoch · %d epochs · seed %d',
         coder.framework, coder.device, records.summary(), objective.loss,
         '' if objective.miner is None else f' · {objective.miner!r}',
         f'AdamW, learning rate {learning_rate:g}' if configure_optimizer is None else 'own optimizer',
+        f' · {learning.name}, {learning.learning_rate:g} for what the loss learns' if learns else '',
         len(loader), loader.layout.items, epochs, seed,
     )  # fmt: skip
     tuner.fit(loader, epochs, eval_loader, resume)

@@ -10,6 +10,7 @@ import numpy as np
 
 from finetuner.backends.keras.encoder import SEED, Encoder, Shell, array
 from finetuner.backends.keras.gradcache import Chunk, Embeddings, Sums
+from finetuner.backends.keras.optimizers import Grouped, made
 from finetuner.inference import checked
 from finetuner.losses.objective import Objective
 from finetuner.tuner import base
@@ -63,9 +64,9 @@ class Tuner(base.Tuner):
 
     def setup(self, layout: Layout) -> None:
         self.layout = layout
-        self.rate: float | None = None
+        self.set: dict[str, float] = {}
         with self.encoder.scope():
-            learned = self.objective.parameters(self.dim, layout.n_classes)
+            learned = self.objective.parameters(self.dim, layout.n_classes, self.means)
             model = self.encoder.model
             if self.chunked:
                 dtype = keras.backend.result_type(model.compute_dtype, 'float32')
@@ -96,21 +97,20 @@ class Tuner(base.Tuner):
             _torch().set_rng_state(chance)
 
     def _optimizer(self) -> Any:
-        if self.configure_optimizer is not None:
-            return self.made(keras.optimizers.Optimizer, 'keras.optimizers.Optimizer')[0]
-        numbers = self.optimization
-        optimizer = keras.optimizers.AdamW(
-            numbers.learning_rate,
-            weight_decay=numbers.weight_decay,
-            beta_1=numbers.beta_1,
-            beta_2=numbers.beta_2,
-            epsilon=numbers.epsilon,
-            global_clipnorm=numbers.clip,
-        )
         learned = list(self.trainer.parameters_.values())
-        flat = [v for v in self.encoder.model.trainable_variables if len(v.shape) < 2]
-        optimizer.exclude_from_weight_decay(var_list=learned + flat)
-        return optimizer
+        own = self.configure_optimizer is not None
+        numbers = self.optimization
+        if own:
+            optimizer = self.made(keras.optimizers.Optimizer, 'keras.optimizers.Optimizer')[0]
+        else:
+            optimizer = made(numbers, clip=None if learned else numbers.clip)
+            flat = [v for v in self.encoder.model.trainable_variables if len(v.shape) < 2]
+            optimizer.exclude_from_weight_decay(var_list=flat)
+        self.optimizers = {'model': optimizer}
+        if not learned:
+            return optimizer
+        self.optimizers['loss'] = made(self.loss_optimization)
+        return Grouped(self.optimizers, {'loss': learned}, None if own else numbers.clip)
 
     def train_step(self, inputs: Inputs, codes: Codes) -> float:
         with self.encoder.scope():
@@ -157,13 +157,15 @@ class Tuner(base.Tuner):
             if torch.cuda.is_initialized():
                 torch.cuda.manual_seed_all(seed)
 
-    def set_rate(self, rate: float) -> None:
-        self.optimizer.learning_rate = self.rate = rate
+    def set_rates(self, rates: Mapping[str, float]) -> None:
+        self.set = {name: rate for name, rate in rates.items() if name in self.optimizers}
+        for name, rate in self.set.items():
+            self.optimizers[name].learning_rate = rate
 
     def rates(self) -> dict[str, float]:
         # What was set is not read back: from TensorFlow that takes as long as to set it.
-        rate = keras.ops.convert_to_numpy(self.optimizer.learning_rate) if self.rate is None else self.rate
-        return {'learning_rate': float(rate)}
+        read = {name: optimizer for name, optimizer in self.optimizers.items() if name not in self.set}
+        return {name: float(keras.ops.convert_to_numpy(one.learning_rate)) for name, one in read.items()} | self.set
 
     def step_scheduler(self) -> None:
         """A Keras schedule is part of its optimizer and steps by itself."""

@@ -10,6 +10,7 @@ from finetuner.backends.paddle import ops, paddle
 from finetuner.backends.paddle.encoder import Encoder
 from finetuner.inference import checked
 from finetuner.tuner import base
+from finetuner.tuner.schedule import Optimization
 from finetuner.typing import Codes, Inputs, Layout
 
 
@@ -24,10 +25,10 @@ class Tuner(base.Tuner):
             name: paddle.create_parameter(
                 value.shape, 'float32', default_initializer=paddle.nn.initializer.Assign(value)
             )
-            for name, value in self.objective.parameters(self.dim, layout.n_classes).items()
+            for name, value in self.objective.parameters(self.dim, layout.n_classes, self.means).items()
         }
         self.memory = {name: paddle.to_tensor(value) for name, value in self.memory.items()}
-        self.optimizer, self.scheduler = self._optimizer()
+        self.optimizers, self.scheduler = self._optimizers()
         layers = self.encoder.model.sublayers(include_self=True)
         self.found = [(layer, layer.training) for layer in layers], paddle.get_rng_state()
         self.encoder.model.train()
@@ -38,29 +39,21 @@ class Tuner(base.Tuner):
             layer.training = training
         paddle.set_rng_state(chance)
 
-    def _trained(self) -> list[Any]:
+    def _trained(self) -> dict[str, list[Any]]:
         own = [p for p in self.encoder.model.parameters() if not p.stop_gradient]
-        return [*own, *self.parameters.values()]
+        return {'model': own, 'loss': list(self.parameters.values())}
 
-    def _optimizer(self) -> tuple[Any, Any]:
+    def _optimizers(self) -> tuple[dict[str, Any], Any]:
+        made, scheduler = {}, None
+        trained = self._trained()
         if self.configure_optimizer is not None:
-            optimizer, scheduler = self.made(paddle.optimizer.Optimizer, 'paddle.optimizer.Optimizer')
-            if self.parameters:
-                optimizer._parameter_list += list(self.parameters.values())
-            return optimizer, scheduler
-        numbers = self.optimization
-        decayed = {p.name for p in self.encoder.model.parameters() if p.ndim > 1}
-        optimizer = paddle.optimizer.AdamW(
-            numbers.learning_rate,
-            parameters=self._trained(),
-            weight_decay=numbers.weight_decay,
-            beta1=numbers.beta_1,
-            beta2=numbers.beta_2,
-            epsilon=numbers.epsilon,
-            grad_clip=paddle.nn.ClipGradByGlobalNorm(numbers.clip),
-            apply_decay_param_fun=decayed.__contains__,
-        )
-        return optimizer, None
+            made['model'], scheduler = self.made(paddle.optimizer.Optimizer, 'paddle.optimizer.Optimizer')
+        else:
+            decayed = {p.name for p in trained['model'] if p.ndim > 1}
+            made['model'] = _optimizer(self.optimization, trained['model'], apply_decay_param_fun=decayed.__contains__)
+        if self.parameters:
+            made['loss'] = _optimizer(self.loss_optimization, trained['loss'])
+        return made, scheduler
 
     def train_step(self, inputs: Inputs, codes: Codes) -> Any:
         loss = self._backward(self._embeddings(inputs), codes)
@@ -100,17 +93,22 @@ class Tuner(base.Tuner):
         return loss.detach()
 
     def _update(self) -> None:
-        self.optimizer.step()
-        self.optimizer.clear_grad()
+        if self.configure_optimizer is None:
+            trained = [p for parameters in self._trained().values() for p in parameters]
+            paddle.nn.utils.clip_grad_norm_(trained, self.optimization.clip)
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+            optimizer.clear_grad()
 
     def reseed(self, seed: int) -> None:
         paddle.seed(seed)
 
-    def set_rate(self, rate: float) -> None:
-        self.optimizer.set_lr(rate)
+    def set_rates(self, rates: Mapping[str, float]) -> None:
+        for name in rates.keys() & self.optimizers.keys():
+            self.optimizers[name].set_lr(rates[name])
 
     def rates(self) -> dict[str, float]:
-        return {'learning_rate': float(self.optimizer.get_lr())}
+        return {name: float(optimizer.get_lr()) for name, optimizer in self.optimizers.items()}
 
     def step_scheduler(self) -> None:
         if self.scheduler is not None:
@@ -124,7 +122,8 @@ class Tuner(base.Tuner):
 
     def _slots(self) -> list[Any]:
         # By position: the keys of Paddle's optimizer state are names that another process need not give again.
-        return [value for value in self.optimizer.state_dict().values() if isinstance(value, paddle.Tensor)]
+        states = [optimizer.state_dict() for optimizer in self.optimizers.values()]
+        return [value for state in states for value in state.values() if isinstance(value, paddle.Tensor)]
 
     def optimizer_state(self) -> tuple[dict[str, np.ndarray], Any]:
         arrays = {f'{i:05d}': ops.to_numpy(value) for i, value in enumerate(self._slots())}
@@ -140,10 +139,12 @@ class Tuner(base.Tuner):
         # The slots come into being with the first update: make one of zeros, before the weights are set.
         weights = self.encoder.weights()
         if arrays:
-            for parameter in self._trained():
-                parameter.grad = paddle.zeros_like(parameter)
-            self.optimizer.step()
-            self.optimizer.clear_grad()
+            for parameters in self._trained().values():
+                for parameter in parameters:
+                    parameter.grad = paddle.zeros_like(parameter)
+            for optimizer in self.optimizers.values():
+                optimizer.step()
+                optimizer.clear_grad()
             self.encoder.assign(weights)
         for slot, (_, value) in zip(self._slots(), sorted(arrays.items()), strict=True):
             slot.set_value(paddle.to_tensor(value))
@@ -152,3 +153,11 @@ class Tuner(base.Tuner):
         for name, value in learned.items():
             self.parameters[name].set_value(paddle.to_tensor(np.array(value)))
         self.memory = {name: paddle.to_tensor(value) for name, value in memory.items()}
+
+
+def _optimizer(numbers: Optimization, trained: list[Any], **options: Any) -> Any:
+    options |= {'learning_rate': numbers.learning_rate, 'parameters': trained, 'weight_decay': numbers.weight_decay}
+    if numbers.name == 'SGD':
+        return paddle.optimizer.Momentum(momentum=numbers.momentum, **options)
+    made = paddle.optimizer.AdamW if numbers.name == 'AdamW' else paddle.optimizer.Adam
+    return made(beta1=numbers.beta_1, beta2=numbers.beta_2, epsilon=numbers.epsilon, **options)

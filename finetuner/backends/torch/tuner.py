@@ -12,6 +12,7 @@ from finetuner.backends.torch import ops
 from finetuner.backends.torch.encoder import Encoder
 from finetuner.inference import checked
 from finetuner.tuner import base
+from finetuner.tuner.schedule import Optimization
 from finetuner.typing import Codes, Inputs, Layout
 
 
@@ -25,15 +26,15 @@ class Tuner(base.Tuner):
         self.layout = layout
         device = torch.device(self.encoder.device)
         fabric = Fabric(accelerator=device.type, devices=[device.index or 0] if device.type == 'cuda' else 1)
-        initial = self.objective.parameters(self.dim, layout.n_classes)
+        initial = self.objective.parameters(self.dim, layout.n_classes, self.means)
         self.parameters = {
             name: torch.nn.Parameter(torch.from_numpy(value).to(self.encoder.device)) for name, value in initial.items()
         }
         self.memory = {name: torch.from_numpy(value).to(self.encoder.device) for name, value in self.memory.items()}
-        self.optimizer, self.scheduler = self._optimizer(model)
+        optimizers, self.scheduler = self._optimizers(model)
         self.fabric = fabric
         self.module = fabric.setup_module(model)
-        self.optimizer = fabric.setup_optimizers(self.optimizer)
+        self.optimizers = {name: fabric.setup_optimizers(optimizer) for name, optimizer in optimizers.items()}
         self.found = [(module, module.training) for module in model.modules()], torch.get_rng_state()
         model.train()
 
@@ -43,26 +44,18 @@ class Tuner(base.Tuner):
             module.training = training
         torch.set_rng_state(chance)
 
-    def _optimizer(self, model: torch.nn.Module) -> tuple[torch.optim.Optimizer, Any]:
+    def _optimizers(self, model: torch.nn.Module) -> tuple[dict[str, torch.optim.Optimizer], Any]:
+        made, scheduler = {}, None
         if self.configure_optimizer is not None:
-            optimizer, scheduler = self.made(torch.optim.Optimizer, 'torch.optim.Optimizer')
-            if self.parameters:
-                optimizer.add_param_group({'params': list(self.parameters.values())})
-            return optimizer, scheduler
-        numbers = self.optimization
-        trained = [p for p in model.parameters() if p.requires_grad]
-        groups = [
-            {'params': [p for p in trained if p.ndim > 1], 'weight_decay': numbers.weight_decay},
-            {'params': [p for p in trained if p.ndim < 2], 'weight_decay': 0.0},
-            {'params': list(self.parameters.values()), 'weight_decay': 0.0},
-        ]
-        optimizer = torch.optim.AdamW(
-            [group for group in groups if group['params']],
-            lr=numbers.learning_rate,
-            betas=(numbers.beta_1, numbers.beta_2),
-            eps=numbers.epsilon,
-        )
-        return optimizer, None
+            made['model'], scheduler = self.made(torch.optim.Optimizer, 'torch.optim.Optimizer')
+        else:
+            trained = [p for p in model.parameters() if p.requires_grad]
+            matrices, flat = ([p for p in trained if (p.ndim > 1) == many] for many in (True, False))
+            groups: list[dict[str, Any]] = [{'params': matrices}, {'params': flat, 'weight_decay': 0.0}]
+            made['model'] = _optimizer(self.optimization, [group for group in groups if group['params']])
+        if self.parameters:
+            made['loss'] = _optimizer(self.loss_optimization, [{'params': list(self.parameters.values())}])
+        return made, scheduler
 
     def train_step(self, inputs: Inputs, codes: Codes) -> torch.Tensor:
         loss = self._backward(self._embeddings(inputs), codes)
@@ -96,15 +89,17 @@ class Tuner(base.Tuner):
         native = {name: torch.from_numpy(code).to(embeddings.device) for name, code in codes.items()}
         loss = self.objective(embeddings, native, self.layout, self.parameters, self.memory)
         self.memory = self.objective.remember(self.memory, embeddings, native, self.layout)
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
         self.fabric.backward(loss)
         return loss.detach()
 
     def _update(self) -> None:
         if self.configure_optimizer is None:
-            everything = [p for group in self.optimizer.param_groups for p in group['params']]
-            torch.nn.utils.clip_grad_norm_(everything, self.optimization.clip)
-        self.optimizer.step()
+            groups = [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
+            torch.nn.utils.clip_grad_norm_([p for group in groups for p in group['params']], self.optimization.clip)
+        for optimizer in self.optimizers.values():
+            optimizer.step()
 
     def reseed(self, seed: int) -> None:
         # Not torch.manual_seed: where CUDA is not in use it prints the whole stack to a string each time, 0.2 ms.
@@ -112,12 +107,18 @@ class Tuner(base.Tuner):
         if torch.cuda.is_initialized():
             torch.cuda.manual_seed_all(seed)
 
-    def set_rate(self, rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            group['lr'] = rate
+    def set_rates(self, rates: Mapping[str, float]) -> None:
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group['lr'] = rates.get(name, group['lr'])
 
     def rates(self) -> dict[str, float]:
-        return {f'group_{i}': float(group['lr']) for i, group in enumerate(self.optimizer.param_groups)}
+        found: dict[str, float] = {}
+        for name, optimizer in self.optimizers.items():
+            rates = [float(group['lr']) for group in optimizer.param_groups]
+            several = len(set(rates)) > 1
+            found |= {f'{name}_{i}' if several else name: rate for i, rate in enumerate(rates)}
+        return found
 
     def step_scheduler(self) -> None:
         if self.scheduler is not None:
@@ -130,16 +131,20 @@ class Tuner(base.Tuner):
         return {name: ops.to_numpy(value).copy() for name, value in self.memory.items()}
 
     def optimizer_state(self) -> tuple[dict[str, np.ndarray], Any]:
-        arrays, numbers = {}, {}
-        saved = self.optimizer.state_dict()
-        for place, slots in saved['state'].items():
-            for name, value in slots.items():
-                if isinstance(value, torch.Tensor):
-                    arrays[f'{place}.{name}'] = ops.to_numpy(value)
-                else:
-                    numbers[f'{place}.{name}'] = value
+        arrays: dict[str, np.ndarray] = {}
+        numbers: dict[str, Any] = {}
+        groups = {}
+        for which, optimizer in self.optimizers.items():
+            saved = optimizer.state_dict()
+            groups[which] = saved['param_groups']
+            for place, slots in saved['state'].items():
+                for name, value in slots.items():
+                    if isinstance(value, torch.Tensor):
+                        arrays[f'{which}.{place}.{name}'] = ops.to_numpy(value)
+                    else:
+                        numbers[f'{which}.{place}.{name}'] = value
         scheduler = self.scheduler.state_dict() if self.scheduler is not None else None
-        return arrays, {'slots': numbers, 'groups': saved['param_groups'], 'scheduler': scheduler}
+        return arrays, {'slots': numbers, 'groups': groups, 'scheduler': scheduler}
 
     def restore(
         self,
@@ -148,18 +153,27 @@ class Tuner(base.Tuner):
         learned: Mapping[str, np.ndarray],
         memory: Mapping[str, np.ndarray],
     ) -> None:
-        slots: dict[int, dict[str, Any]] = {}
+        slots: dict[str, dict[int, dict[str, Any]]] = {which: {} for which in self.optimizers}
         for key, value in [*arrays.items(), *numbers['slots'].items()]:
-            place, _, name = key.partition('.')
+            which, place, name = key.split('.', 2)
             value = torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
-            slots.setdefault(int(place), {})[name] = value
-        self.optimizer.load_state_dict({'state': slots, 'param_groups': numbers['groups']})
+            slots[which].setdefault(int(place), {})[name] = value
+        for which, optimizer in self.optimizers.items():
+            optimizer.load_state_dict({'state': slots[which], 'param_groups': numbers['groups'][which]})
         if self.scheduler is not None:
             self.scheduler.load_state_dict(_numbered(numbers['scheduler']))
         with torch.no_grad():
             for name, value in learned.items():
                 self.parameters[name].copy_(torch.from_numpy(np.array(value)))
         self.memory = {name: torch.from_numpy(value.copy()).to(self.encoder.device) for name, value in memory.items()}
+
+
+def _optimizer(numbers: Optimization, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    options: dict[str, Any] = {'lr': numbers.learning_rate, 'weight_decay': numbers.weight_decay}
+    if numbers.name == 'SGD':
+        return torch.optim.SGD(groups, momentum=numbers.momentum, **options)
+    made = torch.optim.AdamW if numbers.name == 'AdamW' else torch.optim.Adam
+    return made(groups, betas=(numbers.beta_1, numbers.beta_2), eps=numbers.epsilon, **options)
 
 
 def _numbered(state: Any) -> Any:

@@ -1,0 +1,110 @@
+"""Optimizers of Keras that do what those of the other frameworks do, and several of them as one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from finetuner.tuner.schedule import Optimization
+
+
+class Grouped(keras.optimizers.Optimizer):
+    """Several optimizers as one, each for its own variables; slopes are clipped together.
+
+    Args:
+        members: the optimizers by name; the first is for all variables that are in no group.
+        groups: variables by the name of their optimizer.
+        clip: the longest that all slopes together may be.
+    """
+
+    def __init__(self, members: Mapping[str, Any], groups: Mapping[str, list[Any]], clip: float | None) -> None:
+        super().__init__(learning_rate=0.0, global_clipnorm=clip)
+        self.members = dict(members)
+        self.owners = {self._var_key(v): name for name, variables in groups.items() for v in variables}
+
+    def build(self, variables: list[Any]) -> None:
+        """The slots of every member."""
+        super().build(variables)
+        for name, own in self._parted(variables).items():
+            self.members[name].build([variables[place] for place in own])
+
+    @property
+    def variables(self) -> list[Any]:
+        """Those of all members."""
+        return [*super().variables, *(v for member in self.members.values() for v in member.variables)]
+
+    def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
+        for name, own in self._parted(trainable_variables).items():
+            member = self.members[name]
+            # A member divides by the scale of the loss that it expects.
+            member.apply([member.scale_loss(grads[place]) for place in own], [trainable_variables[i] for i in own])
+
+    def _parted(self, variables: list[Any]) -> dict[str, list[int]]:
+        first = next(iter(self.members))
+        places: dict[str, list[int]] = {name: [] for name in self.members}
+        for place, variable in enumerate(variables):
+            places[self.owners.get(self._var_key(variable), first)].append(place)
+        return places
+
+
+KIND: Any = type(keras.optimizers.AdamW())
+"""AdamW: on the torch engine a class of Keras' own that is faster than the public one."""
+
+
+class _Pulled(keras.optimizers.Optimizer):
+    # Adds `pull` times a weight to its slope.
+    pull = 0.0
+
+    def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
+        if self.pull:
+            grads = [ops.add(g, ops.multiply(v, self.pull)) for g, v in zip(grads, trainable_variables, strict=True)]
+        super()._backend_update_step(grads, trainable_variables, learning_rate)
+
+
+class Adam(_Pulled, KIND):
+    """Adam or AdamW, with epsilon where other frameworks have it: beside the root of the corrected mean."""
+
+    def __init__(self, numbers: Optimization, clip: float | None = None) -> None:
+        apart = numbers.name == 'AdamW'
+        super().__init__(
+            numbers.learning_rate,
+            weight_decay=numbers.weight_decay if apart else 0.0,
+            beta_1=numbers.beta_1,
+            beta_2=numbers.beta_2,
+            epsilon=numbers.epsilon,
+            global_clipnorm=clip,
+        )
+        self.pull = 0.0 if apart else numbers.weight_decay
+
+    @property
+    def epsilon(self) -> Any:
+        """What Keras adds to the root of the mean as it is, not corrected."""
+        step = ops.cast(self.iterations + 1, 'float32')
+        return self.added * ops.sqrt(1 - ops.power(self.beta_2, step))
+
+    @epsilon.setter
+    def epsilon(self, value: float) -> None:
+        self.added = value
+
+
+class SGD(_Pulled, keras.optimizers.SGD):
+    """SGD whose momentum is of slopes, as in other frameworks; Keras' is of steps, of whatever rate they were."""
+
+    def __init__(self, numbers: Optimization, clip: float | None = None) -> None:
+        super().__init__(numbers.learning_rate, momentum=float(numbers.momentum), global_clipnorm=clip)
+        self.pull = numbers.weight_decay
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """One step of one variable."""
+        slope = ops.cast(gradient, variable.dtype)
+        if self.momentum:
+            kept = self.momentums[self._get_variable_index(variable)]
+            self.assign(kept, ops.add(ops.multiply(kept, self.momentum), slope))
+            slope = kept
+        self.assign_sub(variable, ops.multiply(slope, ops.cast(learning_rate, variable.dtype)))
+
+
+def made(numbers: Optimization, clip: float | None = None) -> Any:
+    """The optimizer of that name, with those numbers."""
+    return SGD(numbers, clip) if numbers.name == 'SGD' else Adam(numbers, clip)
