@@ -104,7 +104,7 @@ def train(
     watching = _watching(callbacks)
     _check(optimizer, learning_rate, configure_optimizer)
     learning = schedule.for_loss(loss_optimizer, loss_optimizer_options)
-    learns = isinstance(objective.loss, Loss) and bool(objective.loss.names())
+    learns = any(isinstance(loss, Loss) and loss.parameters(1, 1) for loss in objective.members())
     if not learns and (loss_optimizer is not None or loss_optimizer_options):
         raise ArgumentError(f'{objective.loss!r} learns nothing: leave loss_optimizer and its options out.')
     guides.check(guide, objective)
