@@ -117,9 +117,18 @@ def _of_pairs(data: Any, corpus: Any) -> tuple[Records, Records, np.ndarray]:
 
 
 def _chosen(records: Records, items: np.ndarray) -> Records:
-    places = items.tolist()
-    some, names = (Cells([whole], [0] * len(places), places) for whole in (records.contents, records.names))
-    return Records('instance', some, names, default_content=records.default_content)
+    return Records(
+        'instance',
+        _cells(records.contents, items),
+        _cells(records.names, items),
+        default_content=records.default_content,
+    )
+
+
+def _cells(whole: Sequence[Any], items: np.ndarray) -> Cells:
+    if isinstance(whole, Cells):  # not a view of a view
+        return Cells(whole.table, whole.columns[items].tolist(), whole.rows[items].tolist())
+    return Cells([whole], [0] * len(items), items.tolist())
 
 
 def _places(positives: Any, queries: Records, count: int) -> np.ndarray:
