@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 from finetuner.errors import MissingExtraError
 
 if TYPE_CHECKING:  # what type checkers see; at run time the table below
-    from finetuner import callback, data, evaluation, losses, tuner
+    from finetuner import callback, data, evaluation, losses, tailor, tuner
     from finetuner.api import embed, encode, evaluate, fit, history, load, mine_hard_negatives, save
+    from finetuner.tailor import display, to_embedding_model
 
 __version__ = '1.0.0'
 __default_tag_key__ = 'finetuner_label'
 """The tag of a document that holds its label, or that of a match 1 or -1."""
 
 _FUNCTIONS = ('embed', 'encode', 'evaluate', 'fit', 'history', 'load', 'mine_hard_negatives', 'save')
-_MODULES = ('callback', 'data', 'errors', 'evaluation', 'losses', 'tuner')
+_MODULES = ('callback', 'data', 'errors', 'evaluation', 'losses', 'tailor', 'tuner')
+_TAILOR = ('display', 'to_embedding_model')
 _DOCUMENTS = ('Document', 'DocumentArray')
 
 __all__ = [  # without docarray's, so that `import *` does not need it
@@ -25,6 +27,7 @@ __all__ = [  # without docarray's, so that `import *` does not need it
     '__version__',
     'callback',
     'data',
+    'display',
     'embed',
     'encode',
     'errors',
@@ -36,6 +39,8 @@ __all__ = [  # without docarray's, so that `import *` does not need it
     'losses',
     'mine_hard_negatives',
     'save',
+    'tailor',
+    'to_embedding_model',
     'tuner',
 ]
 
@@ -43,6 +48,8 @@ __all__ = [  # without docarray's, so that `import *` does not need it
 def __getattr__(name: str) -> Any:
     if name in _FUNCTIONS:
         value = getattr(import_module('finetuner.api'), name)
+    elif name in _TAILOR:
+        value = getattr(import_module('finetuner.tailor'), name)
     elif name in _MODULES:
         value = import_module(f'finetuner.{name}')
     elif name in _DOCUMENTS:
@@ -54,7 +61,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_FUNCTIONS, *_MODULES, *_DOCUMENTS})
+    return sorted({*globals(), *_FUNCTIONS, *_TAILOR, *_MODULES, *_DOCUMENTS})
 
 
 def _from_docarray(name: str) -> Any:

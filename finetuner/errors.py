@@ -1,7 +1,13 @@
 """Errors people can act on: what is wrong, what was expected, what came, and a hint one can type."""
 
-from collections.abc import Iterable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec('P')
+R = TypeVar('R')
 
 
 class FinetunerError(Exception):
@@ -51,3 +57,17 @@ def enumerated(things: Sequence[object], last: str = 'and', most: int = 5) -> st
     if len(shown) > 1:
         return f'{", ".join(shown[:-1])} {last} {shown[-1]}'
     return shown[0] if shown else 'none'
+
+
+def strict(function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, which refuses an unknown argument with the nearest name; Python would only say that it is unknown."""
+    known = list(inspect.signature(function).parameters)
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs:
+            if name not in known:
+                raise ArgumentError(f'{function.__name__}() has no argument {name!r}. {nearest(name, known)}')
+        return function(*args, **kwargs)
+
+    return call

@@ -1,48 +1,65 @@
 """The blocks of a model, which `freeze_layer` counts: the stages of a ResNet, the layers of a transformer."""
 
+from collections import Counter
 from collections.abc import Sequence
 
-from finetuner.tailor.layers import PARAMETER, Layer
+from finetuner.tailor.layers import PARAMETER, Layer, inside, topmost
+
+
+class _Tree:
+    # The places in a model that have weights, each with its children.
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        heavy = [layer for layer in layers if layer.path and layer.parameters and layer.kind != PARAMETER]
+        self.kinds = {layer.path: layer.kind for layer in layers}
+        self.children: dict[str, list[str]] = {}
+        for layer in heavy:
+            parts = layer.path.split('.')
+            for depth in range(len(parts)):
+                row = self.children.setdefault('.'.join(parts[:depth]), [])
+                child = '.'.join(parts[: depth + 1])
+                if child not in row:
+                    row.append(child)
+        self.leaves = [layer.path for layer in heavy if layer.path not in self.children]
+
+    def alike(self, place: str) -> list[str]:
+        # The largest group of its children that are composite and of one kind.
+        row = [child for child in self.children[place] if self._composite(child)]
+        if not row:
+            return []
+        forms = {child: self._form(child) for child in row}
+        most = Counter(forms.values()).most_common(1)[0][0]
+        group = [child for child in row if forms[child] == most]
+        return group if len(group) > 1 else []
+
+    def row(self, place: str) -> list[str]:
+        # Its composite children if some are alike, else all its children.
+        if not self.alike(place):
+            return self.children[place]
+        return [child for child in self.children[place] if self._composite(child)]
+
+    def _composite(self, place: str) -> bool:
+        return sum(leaf != place and inside(leaf, place) for leaf in self.leaves) > 1
+
+    def _form(self, place: str) -> tuple[str, frozenset[str]]:
+        # A Sequential of convolutions is not like one of dense layers.
+        return self.kinds.get(place, ''), frozenset(self.kinds[x] for x in self.leaves if inside(x, place))
 
 
 def blocks(layers: Sequence[Layer]) -> list[str]:
     """The paths of the blocks, in the order in which they run.
 
-    A block is a direct child of the longest chain of children. Rows of parts that have parts themselves go first (a
-    transformer's layers before its four embeddings), and a row within one of several equals is none (the bottlenecks
-    of a ResNet's third stage). Layers without weights are no blocks.
+    A block is a direct child of the longest chain of children. Chains of composite parts of one kind go first (a
+    transformer's layers before its four embeddings), and a chain within such a part is none (the bottlenecks of a
+    ResNet's third stage). Layers without weights are no blocks.
     """
-    heavy = [layer for layer in layers if layer.path and layer.parameters and layer.kind != PARAMETER]
-    kinds = {layer.path: layer.kind for layer in layers}
-    children: dict[str, dict[str, set[str]]] = {}  # of every place: its children with weights, and what is in these
-    for layer in heavy:
-        parts = layer.path.split('.')
-        for depth in range(len(parts)):
-            place, child = '.'.join(parts[:depth]), '.'.join(parts[: depth + 1])
-            children.setdefault(place, {}).setdefault(child, set()).add(layer.path)
-    leaves = {layer.path for layer in heavy if layer.path not in children}
-
-    def composite(child: str) -> bool:
-        return child in children and len(_below(child, leaves)) > 1
-
-    repeated = set()  # the places that stand in a row of equals
-    for row in children.values():
-        many = [child for child in row if composite(child)]
-        shapes = [kinds.get(child, '') for child in many]
-        repeated |= {c for c, kind in zip(many, shapes, strict=True) if kind and shapes.count(kind) > 1}
-
-    best: tuple[tuple[int, int], list[str]] = ((0, 0), [])
-    for place, row in children.items():
-        if any(place == r or place.startswith(f'{r}.') for r in repeated):
-            continue
-        many = [child for child in row if composite(child)]
-        equal = max([sum(kinds.get(a) == kinds.get(b) for b in many) for a in many], default=0)
-        # A root with a body and a head, both composite, is no chain: its parts are not of one kind.
-        score = (equal if equal > 1 else 0, len(row))
-        if score > best[0]:
-            best = score, many if equal > 1 else list(row)
-    return best[1]
+    tree, within = _Tree(layers), repeated(layers)
+    chains = [place for place in tree.children if not any(inside(place, part) for part in within)]
+    best = max(chains, key=lambda place: (len(tree.alike(place)), len(tree.children[place])), default=None)
+    return [] if best is None else tree.row(best)
 
 
-def _below(place: str, leaves: set[str]) -> list[str]:
-    return [leaf for leaf in leaves if leaf.startswith(f'{place}.')]
+def repeated(layers: Sequence[Layer]) -> tuple[str, ...]:
+    """The paths of composite parts that have others of their kind beside them, the outermost ones."""
+    tree = _Tree(layers)
+    return topmost(child for place in tree.children for child in tree.alike(place))

@@ -1,0 +1,210 @@
+"""What people call: list the layers of a model, and make an embedding model of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from finetuner import inference
+from finetuner.console import live_console, logger
+from finetuner.errors import ArgumentError, ModelError, enumerated, strict
+from finetuner.tailor import base
+from finetuner.tailor.heads import head
+from finetuner.tailor.layers import Layer, sample
+from finetuner.tailor.plan import Arguments, Plan, plan, shown
+from finetuner.tailor.recipe import Recipe
+from finetuner.tailor.table import table
+from finetuner.typing import Inputs
+
+_TAILORED: WeakKeyDictionary[Any, tuple[Recipe, str]] = WeakKeyDictionary()
+
+
+@strict
+def summary(
+    model: Any, input_size: Any = None, input_dtype: Any = None, *, inputs: Inputs | None = None
+) -> list[Layer]:
+    """The layers of a model as data: one `Layer` for each call, in the order in which the calls end, the model last.
+
+    Args:
+        model: of any framework; it is called once, and left as it is.
+        input_size: the shape of one item without the batch, (3, 224, 224); a list or dict of shapes for several inputs.
+            Not needed for models that say what they take.
+        input_dtype: of the inputs: 'float32', 'int64'; a list or dict of several.
+        inputs: a batch to call the model with, in place of both.
+
+    Raises:
+        ArgumentError: what the model takes is not known.
+        ModelError: the model cannot be called so.
+    """
+    worker = base.tailor(model)
+    return worker.trace(model, _batch(worker, model, input_size, input_dtype, inputs))
+
+
+@strict
+def display(
+    model: Any,
+    input_size: Any = None,
+    input_dtype: Any = None,
+    *,
+    inputs: Inputs | None = None,
+    unfold: bool | str | Iterable[str] | None = None,
+) -> None:
+    """Print the layers of a model: name, path, output shape, parameters, and which can be embedding layers.
+
+    Names and paths are what `to_embedding_model` and `fit` take as `layer_name` and `freeze`; the numbers of blocks are
+    what `freeze_layer` counts.
+
+    Args:
+        model: of any framework; it is called once, and left as it is.
+        input_size: the shape of one item without the batch, (3, 224, 224); a list or dict of shapes for several inputs.
+            Not needed for models that say what they take.
+        input_dtype: of the inputs: 'float32', 'int64'; a list or dict of several.
+        inputs: a batch to call the model with, in place of both.
+        unfold: True shows every layer, False one row for each of the blocks that repeat; names or patterns are of the
+            blocks to show in full; None folds long tables.
+
+    Raises:
+        ArgumentError: what the model takes is not known.
+        ModelError: the model cannot be called so.
+    """
+    layers = summary(model, input_size, input_dtype, inputs=inputs)
+    caption = ''
+    if model in _TAILORED:
+        recipe, way = _TAILORED[model]
+        caption = f'Made by to_embedding_model: at {recipe.at or "the output"}, way of cutting: {way}.'
+    live_console.print(table(layers, unfold, caption))
+
+
+@strict
+def to_embedding_model(
+    model: Any,
+    layer_name: str | None = None,
+    input_size: Any = None,
+    input_dtype: Any = None,
+    *,
+    inputs: Inputs | None = None,
+    freeze: bool | str | Sequence[str] = False,
+    freeze_layer: int | None = None,
+    output_dim: int | None = None,
+    pooling: str | Mapping[str, Any] | None = None,
+    projection_head: Any = None,
+    normalize: bool = False,
+    inplace: bool = False,
+) -> Any:
+    """Make an embedding model of a general one: cut off its head, pool, freeze, and add a projection.
+
+    Nothing after the cut runs any more and nothing before it changes; this is verified with the inputs.
+
+    Args:
+        model: a classifier or any other model, of any framework; it is left as it is.
+        layer_name: the name or path of the last layer that runs, as `display` shows them, also a pattern. None takes
+            the last one that carries the representation before the classification head, and says which.
+        input_size: the shape of one item without the batch, (3, 224, 224); a list or dict of shapes for several inputs.
+            Not needed for models that say what they take.
+        input_dtype: of the inputs: 'float32', 'int64'; a list or dict of several.
+        inputs: a batch of two items or more to call the model with, in place of both.
+        freeze: True trains nothing but the head; names, paths or patterns are of layers that are not trained. The
+            statistics of BatchNorm stand still with the weights.
+        freeze_layer: freezes the first n blocks (stages, transformer layers) and what runs before them; -1 all but the
+            last.
+        output_dim: the width of the vectors, by a linear projection.
+        pooling: how tokens or positions become one vector: 'mean' (the default; it leaves out what `attention_mask`
+            does), 'max', 'cls', 'gem', 'attention', or `{'name': 'gem', 'p': 4.0, 'eps': 1e-6, 'learn': False}`.
+        projection_head: 'linear', 'mlp' (two layers with BatchNorm), 'identity' (linear, and starts as the identity),
+            or a module of the framework.
+        normalize: whether vectors have length 1.
+        inplace: use the weights of `model` itself, in place of a copy.
+
+    Returns:
+        A model of the framework that gives (B, D): it trains, saves and moves as any other.
+
+    Raises:
+        ArgumentError: a name means no layer or several, or arguments contradict each other.
+        ModelError: the model cannot be called, or cannot be cut there.
+    """
+    worker = base.tailor(model)
+    batch = _batch(worker, model, input_size, input_dtype, inputs)
+    wanted = Arguments(layer_name, freeze, freeze_layer, output_dim, pooling, projection_head, normalize)
+    layers = worker.trace(model, batch)
+    found = plan(layers, wanted, worker.channels_first)
+    own = projection_head if ('module',) in found.recipe.head else None
+    cut = base.apply(model, found.recipe, batch, projection_head=own, inplace=inplace)
+    _TAILORED[cut.model] = found.recipe, cut.way
+    logger.info(explained(found))
+    return cut.model
+
+
+def rebuild(model: Any, recipe: Recipe, inputs: Inputs, projection_head: Any = None) -> Any:
+    """The embedding model that a recipe makes of the general model, with its weights.
+
+    Args:
+        model: the general model; it is left as it is.
+        recipe: what `recipe_of` gave, or `Recipe.from_dict`.
+        inputs: a batch of two items or more.
+        projection_head: the module, if the recipe has one of your own.
+    """
+    cut = base.apply(model, recipe, inputs, projection_head=projection_head)
+    _TAILORED[cut.model] = recipe, cut.way
+    return cut.model
+
+
+def recipe_of(model: Any) -> Recipe:
+    """How `to_embedding_model` made this model, as data.
+
+    Raises:
+        ArgumentError: it did not make it.
+    """
+    if model not in _TAILORED:
+        raise ArgumentError('This model was not made by to_embedding_model here.')
+    return _TAILORED[model][0]
+
+
+def explained(found: Plan) -> str:
+    """What is done, for the log: the cut and why there, pooling, what is frozen, the head."""
+    recipe, parts = found.recipe, [found.why]
+    if recipe.pooling:
+        parts.append(f'Pooled by {recipe.pooling.name} to (B, {recipe.pooling.width}).')
+    if recipe.frozen:
+        parts.append(
+            'Everything but the head is frozen.' if '' in recipe.frozen else f'Frozen: {enumerated(recipe.frozen)}.'
+        )
+    if recipe.head:
+        steps = [f'{s[0]} {s[1]} to {s[2]}' if s[0] == 'linear' else s[0] for s in recipe.head]
+        parts.append(f'Head: {", ".join(steps)}.')
+    return ' '.join(parts)
+
+
+def lack(model: Any, inputs: Inputs) -> str | None:
+    """Why a model is no embedding model, for a sentence; None if it gives (B, D) and no known classifier does.
+
+    Args:
+        model: of any framework.
+        inputs: a batch.
+    """
+    try:
+        inference.checked(inference.encoder(model).forward(inputs), inference.length(inputs))
+    except ModelError:
+        worker = base.tailor(model)
+        last = worker.trace(model, inputs)[-1]
+        return f'its output is {shown(last.shape) if last.shape else "no tensor"} and not (B, D)'
+    layers = base.tailor(model).trace(model, inputs)
+    found = head(layers)
+    if found is not None and found.sure:
+        return f'{layers[found.row].name} is a classification head ({found.why})'
+    return None
+
+
+def _batch(worker: base.Tailor, model: Any, size: Any, dtype: Any, inputs: Inputs | None) -> Inputs:
+    if inputs is not None:
+        if size is not None or dtype is not None:
+            raise ArgumentError('Give input_size and input_dtype, or inputs, not both.')
+        return inputs
+    if size is not None:
+        return sample(size, dtype or 'float32')
+    found = worker.sample(model)
+    if found is None:
+        raise ArgumentError(
+            'This model does not say what it takes: give input_size, the shape of one item without the batch, such as '
+            '(784,) or (3, 224, 224) (of a batch x that you call it with, it is x.shape[1:]), with '
+            "input_dtype='int64' if items are tokens; or give such a batch itself as inputs=x."
+        )
+    return found

@@ -1,0 +1,92 @@
+"""What people call: lists, tables, errors, and models that are used on."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import finetuner
+from finetuner.errors import ArgumentError, ModelError
+from finetuner.tailor import Recipe, rebuild, recipe_of, summary
+from finetuner.tailor.table import table
+
+pytestmark = pytest.mark.backends('torch', 'keras-tensorflow', 'keras-torch', 'keras-jax', 'paddle')
+
+
+@pytest.fixture
+def mlp(hands):
+    case = hands.CASES[0]
+    return case.build(), case.inputs()
+
+
+def printed(layers, **options):
+    out = io.StringIO()
+    Console(file=out, width=200).print(table(layers, **options))
+    return out.getvalue()
+
+
+def test_a_summary_is_data_and_its_table_shows_every_name(case):
+    model, inputs = case.build(), case.inputs()
+    layers = summary(model, inputs=inputs)
+    text = printed(layers, unfold=True)
+    assert all(layer.name in text and layer.path in text for layer in layers)
+    assert f'{layers[-1].parameters:,}' in text
+    folded = printed(layers, unfold=False)
+    assert len(folded.splitlines()) <= len(text.splitlines()) + 1
+    json.dumps(layers)
+
+
+def test_it_embeds_data_and_says_how_it_was_made(mlp, hands):
+    model, inputs = mlp
+    tailored = finetuner.to_embedding_model(model, inputs=inputs, output_dim=6, normalize=True)
+    vectors = finetuner.embed(tailored, inputs)
+    assert vectors.shape == (len(inputs), 6)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    recipe = Recipe.from_dict(json.loads(json.dumps(recipe_of(tailored).to_dict())))
+    assert finetuner.embed(rebuild(model, recipe, inputs), inputs).shape == vectors.shape
+    finetuner.display(tailored, inputs=inputs)
+
+
+def test_it_learns(mlp):
+    model, inputs = mlp
+    labels = np.arange(len(inputs)) % 2
+    tailored = finetuner.to_embedding_model(model, inputs=inputs, freeze_layer=-1, output_dim=6)
+    data = (np.concatenate([inputs] * 4), np.concatenate([labels] * 4))
+    before = finetuner.embed(tailored, inputs)
+    assert finetuner.fit(tailored, data, epochs=1, device='cpu') is tailored
+    assert not np.array_equal(finetuner.embed(tailored, inputs), before)
+
+
+def test_the_shape_of_one_item_is_enough(mlp):
+    model, inputs = mlp
+    layers = summary(model, inputs.shape[1:], 'float32')
+    assert [x[:5] for x in layers] == [x[:5] for x in summary(model, inputs=inputs)]
+
+
+def test_what_cannot_be_is_refused_with_what_to_write(mlp, hands):
+    model, inputs = mlp
+    names = [layer.name for layer in summary(model, inputs=inputs)]
+
+    def refused(message, **options):
+        with pytest.raises(ArgumentError, match=message):
+            finetuner.to_embedding_model(model, **{'inputs': inputs, **options})
+
+    refused(r'no layer.*Did you mean', layer_name=f'{names[0]}0')
+    refused('no layer', freeze=['nothing'])
+    refused('no head to train', freeze=True)
+    refused('not both', input_size=(3,))
+    refused('from -', freeze_layer=9)
+    refused("no argument 'layername'.*layer_name", layername='x')
+    with pytest.raises(ModelError, match='input_size'):
+        finetuner.to_embedding_model(model, inputs=inputs[:, :1, :1])
+
+
+def test_the_weights_are_shared_when_asked_for(mlp, hands):
+    model, inputs = mlp
+    tailored = finetuner.to_embedding_model(model, inputs=inputs, output_dim=6, inplace=True)
+    before = hands.weights(model)
+    hands.train(tailored, inputs)
+    after = hands.weights(model)
+    assert any(not np.array_equal(before[path], after[path]) for path in before)

@@ -1,0 +1,195 @@
+"""What only PyTorch has: modules that are pickled, compiled, moved, hooked and cut in odd places."""
+
+import copy
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+import finetuner
+from finetuner.errors import ArgumentError, ModelError
+from finetuner.tailor import summary
+
+pytestmark = pytest.mark.backends('torch')
+
+
+@pytest.fixture
+def models():
+    from tests.tailor import models_torch
+
+    return {case.name: case for case in models_torch.CASES}
+
+
+def tailored(case, **options):
+    return finetuner.to_embedding_model(case.build(), case.layer, inputs=case.inputs(), **options)
+
+
+@pytest.mark.parametrize('name', ['mlp', 'resnet', 'vgg', 'bert', 'tower', 'choosing'])
+def test_it_can_be_copied_and_pickled(models, hands, name):
+    case = models[name]
+    model = tailored(case, freeze_layer=1, output_dim=5)
+    expected = hands.call(model, case.inputs())
+    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(hands.call(again, case.inputs()), expected)
+        assert hands.trainable(again) == hands.trainable(model)
+        hands.train(again, case.inputs())
+        stats = [k for k in hands.statistics(model) if 'bn1.running' in k and 'layer' not in k]
+        assert all(np.array_equal(hands.statistics(model)[k], hands.statistics(again)[k]) for k in stats)
+
+
+@pytest.mark.parametrize('name', ['mlp', 'resnet', 'bert'])
+def test_it_can_be_made_double_and_printed(models, name):
+    import torch
+
+    case = models[name]
+    model = tailored(case, output_dim=5).double()
+    assert finetuner.inference.encoder(model).forward(case.inputs()).dtype is torch.float64
+    assert 'Linear(in_features=' in repr(model)
+
+
+def test_it_can_be_called_in_all_ways_the_model_can(models):
+    import torch
+
+    case = models['pair']
+    model = tailored(case).eval()
+    left, right = (torch.from_numpy(x) for x in case.inputs().values())
+    with torch.no_grad():
+        assert torch.equal(model(left, right), model(left=left, right=right))
+    assert finetuner.inference.encoder(model).embed([left, right]).shape == (4, 16)
+
+
+def test_padding_does_not_count_in_the_mean(models):
+    case = models['bert']
+    model, inputs = tailored(case), case.inputs()
+    whole = finetuner.inference.encoder(model).embed(inputs)
+    other = {**inputs, 'input_ids': np.where(inputs['attention_mask'] != 0, inputs['input_ids'], 7)}
+    np.testing.assert_allclose(finetuner.inference.encoder(model).embed(other), whole, atol=1e-6)
+    short = {name: value[3:, :2] for name, value in inputs.items()}
+    np.testing.assert_allclose(finetuner.inference.encoder(model).embed(short), whole[3:], atol=1e-6)
+
+
+@pytest.mark.parametrize('pooling', ['max', 'cls', 'gem', 'attention', {'name': 'gem', 'p': 2.0, 'learn': False}])
+def test_what_pooling_learns_is_trained(models, hands, pooling):
+    case = models['bert']
+    model = tailored(case, pooling=pooling)
+    learned = {name for name in hands.trainable(model) if name.startswith('pool.')}
+    assert learned == {'gem': {'pool.p'}, 'attention': {'pool.query'}}.get(
+        pooling if isinstance(pooling, str) else '', set()
+    )
+    assert hands.reached(model, case.inputs()) == hands.trainable(model)
+    assert hands.call(model, case.inputs()).shape == (4, 16)
+
+
+def test_a_model_is_not_needed_to_say_what_it_takes_if_it_does(models):
+    model = finetuner.to_embedding_model(models['vit'].build(), output_dim=4)
+    assert finetuner.inference.encoder(model).embed(models['vit'].inputs()).shape == (4, 4)
+    with pytest.raises(ArgumentError, match=r'input_size.*x\.shape'):
+        finetuner.display(models['mlp'].build())
+
+
+def test_a_layer_that_runs_twice_must_be_named_by_its_call(models):
+    case = models['shared']
+    with pytest.raises(ArgumentError, match=r"runs 4 times.*'tanh_2'"):
+        finetuner.to_embedding_model(case.build(), 'act', inputs=case.inputs())
+
+
+def test_wrong_types_of_inputs_are_named(models):
+    with pytest.raises(ModelError, match=r'float32 \(2, 7\).*input_dtype'):
+        finetuner.display(models['bert'].build(), (7,))
+
+
+def test_a_cut_whose_output_is_no_tensor_is_refused():
+    import torch
+    from torch import nn
+
+    class Both(nn.Module):
+        def forward(self, x):
+            return {'a': x, 'b': x}
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.both, self.last = nn.Linear(4, 8), Both(), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.last(self.both(self.first(x))['a'])
+
+    with pytest.raises(ArgumentError, match=r"both_2 is no tensor.*'linear_1'"):
+        finetuner.to_embedding_model(Net(), 'both', input_size=(4,))
+    assert finetuner.to_embedding_model(Net(), input_size=(4,))(torch.zeros(2, 4)).shape == (2, 8)
+
+
+def test_another_way_through_the_model_is_an_error_when_the_layer_is_not_reached():
+    import torch
+    from torch import nn
+
+    class Skips(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(4, 4), nn.Linear(4, 8), nn.Linear(4, 8)
+
+        def forward(self, x):
+            x = self.a(x).abs()
+            return torch.relu(self.b(x) if x.sum() < 1e6 else self.c(x))
+
+    model = finetuner.to_embedding_model(Skips(), 'b', input_size=(4,))
+    assert model(torch.ones(2, 4)).shape == (2, 8)
+    with pytest.raises(ModelError, match='another way'):
+        model(torch.full((2, 4), 1e30))
+
+
+def test_two_threads_may_use_one_model(models, hands):
+    case = models['tower block']
+    model, inputs = tailored(case, output_dim=5), case.inputs()
+    expected = hands.call(model, inputs)
+    results = []
+
+    def work():
+        results.extend(np.abs(hands.call(model, inputs) - expected).max() for _ in range(20))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 60 and max(results) < 1e-6
+
+
+def test_hooks_of_the_users_own_stay(models):
+    case = models['resnet']
+    model, heard = case.build(), []
+    model.layer1[0].register_forward_hook(lambda module, args, output: heard.append(output.shape))
+    summary(model, inputs=case.inputs())
+    before = len(heard)
+    cut = finetuner.to_embedding_model(model, inputs=case.inputs(), inplace=True)
+    heard.clear()
+    finetuner.inference.encoder(cut).embed(case.inputs())
+    assert before == 1 and len(heard) == 1
+
+
+def test_modes_gradients_and_chance_stay_as_they_were(models):
+    import torch
+
+    case = models['resnet']
+    model = case.build().train()
+    model.layer1.eval()
+    modes = [module.training for module in model.modules()]
+    state = torch.get_rng_state()
+    cut = finetuner.to_embedding_model(model, inputs=case.inputs(), inplace=True)
+    assert [module.training for module in model.modules()] == modes
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+    assert cut.training
+
+
+def test_it_compiles(models, hands):
+    import torch
+
+    for name in ('mlp', 'vgg'):
+        case = models[name]
+        model = tailored(case, output_dim=5).eval()
+        compiled = torch.compile(model, backend='eager', fullgraph=True)
+        with torch.no_grad():
+            got = compiled(torch.from_numpy(case.inputs()))
+        np.testing.assert_allclose(got.numpy(), hands.call(model, case.inputs()), atol=1e-6)
