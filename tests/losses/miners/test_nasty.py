@@ -80,6 +80,7 @@ def test_sessions_and_pairs_can_be_mined(library, name):
             assert value_of(library, objective, ready(batch, objective.miner)) > 0
 
 
+@pytest.mark.backends('numpy', 'torch', 'keras-torch', 'paddle')
 @pytest.mark.parametrize('name', NAMES)
 def test_a_memory_can_be_mined(library, name):
     miner = miner_of(name)
