@@ -39,6 +39,10 @@ def test_the_losses_are_the_same_on_every_framework(backend):
     np.testing.assert_allclose(losses(backend), FIGURES, rtol=2e-5)
 
 
+def test_a_batch_in_chunks_is_remembered_as_a_whole(backend):
+    np.testing.assert_allclose(losses(backend, mini_batch_size=6), FIGURES, rtol=3e-5)
+
+
 def test_a_batch_meets_those_before_it(backend):
     alone = losses(backend, loss='NTXentLoss', loss_options=None)
     remembering = losses(backend)
