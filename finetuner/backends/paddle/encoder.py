@@ -1,6 +1,6 @@
 """A Paddle layer as an encoder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ class Encoder(inference.Encoder):
 
     def call(self, inputs: Inputs) -> Any:
         """What the model gives for a batch in its present mode."""
-        args, kwargs = inference.arguments(self.model.forward, self.native(inputs))
+        args, kwargs = inference.arguments(entrance(self.model), self.native(inputs))
         return self.model(*args, **kwargs)
 
     def forward(self, inputs: Inputs) -> Any:
@@ -62,3 +62,10 @@ class Encoder(inference.Encoder):
 
     def layers(self) -> list[str]:
         return [type(layer).__name__ for layer in self.model.sublayers(include_self=True)]
+
+
+def entrance(model: Any) -> Callable[..., Any]:
+    """The forward whose signature says how a model is called: that of the innermost of those around each other."""
+    while hasattr(model, 'called_like'):
+        model = model.called_like
+    return model.forward

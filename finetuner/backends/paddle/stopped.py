@@ -1,0 +1,71 @@
+"""A Paddle layer that is stopped in the middle of its forward."""
+
+import threading
+from typing import Any
+
+from finetuner.backends.paddle import paddle
+from finetuner.backends.paddle.tracing import layers_of, main
+from finetuner.errors import ModelError
+
+
+class _Stop(BaseException):  # no Exception, which the model might catch
+    def __init__(self, end: '_End', output: Any) -> None:
+        super().__init__()
+        self.end, self.output = end, output
+
+
+class _End:
+    # A hook that stays: Paddle iterates over a layer's hooks, so none may come and go while another thread calls it.
+    def __init__(self, call: int) -> None:
+        self.call = call
+        self.left: dict[int, int] = {}  # calls until the end, of every thread that is in the model
+
+    def __call__(self, layer: Any, inputs: Any, output: Any) -> None:
+        thread = threading.get_ident()
+        if thread in self.left:
+            self.left[thread] -= 1
+            if self.left[thread] == 0:
+                raise _Stop(self, main(output))
+
+
+class Stopped(paddle.nn.Layer):
+    """Gives what a layer gives, and runs nothing after it.
+
+    Args:
+        model: takes the inputs.
+        at: the path of the layer; '' takes the tensor out of the model's own output.
+        call: which of its calls, from 1.
+    """
+
+    def __init__(self, model: Any, at: str, call: int = 1) -> None:
+        super().__init__()
+        self.model = model
+        self.at, self.end = at, _End(call)
+        if at:
+            layers_of(model)[at].register_forward_post_hook(self.end)
+
+    @property
+    def called_like(self) -> Any:
+        """The layer whose forward says how this one is called."""
+        return self.model
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The main tensor of the layer's output."""
+        if not self.at:
+            return main(self.model(*args, **kwargs))
+        thread, end = threading.get_ident(), self.end
+        end.left[thread] = end.call
+        try:
+            self.model(*args, **kwargs)
+        except _Stop as reached:
+            if reached.end is not end:  # of another one around this
+                raise
+            return reached.output
+        finally:
+            end.left.pop(thread, None)
+        raise ModelError(
+            f'The model ended before call {end.call} of {self.at}: it takes another way with these inputs.'
+        )
+
+    def extra_repr(self) -> str:
+        return f'ends at {self.at!r}' + (f', call {self.end.call}' if self.end.call > 1 else '')

@@ -1,0 +1,219 @@
+"""What a Paddle layer really calls, seen by hooks."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from finetuner.backends.paddle import paddle
+from finetuner.backends.paddle.encoder import Encoder
+from finetuner.errors import ModelError
+from finetuner.inference import leaves, length
+from finetuner.tailor.layers import PARAMETER, Call, main_key
+from finetuner.typing import Inputs
+
+_nn = paddle.nn
+_STATISTICS = (
+    ((_nn.BatchNorm, _nn.layer.norm._BatchNormBase), ('_mean', '_variance')),
+    (_nn.SpectralNorm, ('weight_u', 'weight_v')),
+)
+
+
+def statistics(layer: Any) -> tuple[str, ...]:
+    """The names of a layer's parameters that are statistics, which Paddle does not tell from weights."""
+    return next((names for kinds, names in _STATISTICS if isinstance(layer, kinds)), ())
+
+
+def layers_of(model: Any) -> dict[str, Any]:
+    """All layers by their first path, the model itself as ''."""
+    return dict(model.named_sublayers(include_self=True))
+
+
+def weights(model: Any, below: bool = True) -> dict[str, Any]:
+    """The parameters that are no statistics, by their first path; shared ones once."""
+    moving = {id(layer._parameters[name]) for layer in model.sublayers(True) for name in statistics(layer)}
+    return {name: p for name, p in model.named_parameters(include_sublayers=below) if id(p) not in moving}
+
+
+def loose(layer: Any) -> dict[str, Any]:
+    """The weights that a layer with children holds by itself, by name; none that a child holds as well."""
+    children = [child for _, child in layer.named_children()]
+    theirs = {id(p) for child in children for p in child.parameters()}
+    return {name: p for name, p in weights(layer, below=False).items() if children and id(p) not in theirs}
+
+
+def main(output: Any) -> Any:
+    """The main tensor of a layer's output; None if it has none."""
+    try:
+        key = main_key(output, paddle.Tensor)
+    except LookupError:
+        return None
+    return output if key is None else output[key]
+
+
+def calls(model: Any, inputs: Inputs) -> list[Call]:
+    """All calls of one pass in evaluation mode, in the order in which they end."""
+    batch = length(inputs)
+    seen: list[tuple[str, Any, tuple[int | None, ...] | None, str]] = []
+    once: set[str] = set()
+
+    def entered(path: str, own: dict[str, Any]) -> Callable[..., None]:
+        def hook(layer: Any, _: Any) -> None:
+            for name, parameter in own.items():
+                full = f'{path}.{name}' if path else name
+                if full not in once:
+                    once.add(full)
+                    seen.append((full, parameter, tuple(parameter.shape), _dtype(parameter)))
+
+        return hook
+
+    def ended(path: str) -> Callable[..., None]:
+        def hook(layer: Any, _: Any, output: Any) -> None:
+            tensor = main(output)
+            if tensor is None:
+                seen.append((path, layer, None, ''))
+                return
+            first, *rest = tensor.shape or (0,)
+            shape = (None if first == batch else first, *rest) if tensor.ndim else ()
+            seen.append((path, layer, shape, _dtype(tensor)))
+
+        return hook
+
+    with watched(model, ended, lambda path, layer: entered(path, loose(layer))):
+        run(model, inputs)
+    found = []
+    for path, thing, shape, dtype in seen:
+        alone = isinstance(thing, paddle.Tensor)
+        own = [thing] if alone else list(weights(thing).values())
+        kind = PARAMETER if alone else type(thing).__name__
+        numbers, trained = sum(int(p.size) for p in own), any(not p.stop_gradient for p in own)
+        found.append(Call(path, kind, shape, dtype, numbers, trained))
+    return found
+
+
+@contextmanager
+def watched(model: Any, ended: Any, entered: Any = None) -> Iterator[None]:
+    """Where every layer tells of its calls.
+
+    Args:
+        model: with its layers.
+        ended: makes the hook that follows a layer's calls, from its path.
+        entered: makes the hook that precedes them, from path and layer.
+    """
+    handles = []
+    try:
+        for path, layer in layers_of(model).items():
+            handles.append(layer.register_forward_post_hook(ended(path)))
+            if entered is not None:
+                handles.append(layer.register_forward_pre_hook(entered(path, layer)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def undisturbed(model: Any, training: bool = False) -> Iterator[None]:
+    """Calls in here leave modes, statistics and chance as they were; the same chance is drawn each time."""
+    layers = model.sublayers(include_self=True)
+    modes = [(layer, layer.training) for layer in layers]
+    buffers = [(layer, dict(layer._buffers)) for layer in layers]
+    moving = [layer._parameters[name] for layer in layers for name in statistics(layer)]
+    kept = [(value, value.clone()) for value in (*model.buffers(), *moving) if value._is_initialized()]
+    devices = {'cpu', paddle.device.get_device().partition(':')[0]}
+    chance = [(device, paddle.get_rng_state(device)) for device in devices]
+    for layer in layers:
+        layer.training = training
+    try:
+        with paddle.no_grad():
+            paddle.seed(0)
+            yield
+    finally:
+        for device, state in chance:
+            paddle.set_rng_state(state, device)
+        for value, before in kept:
+            value.set_value(before)
+        for layer, own in buffers:  # another tensor may have been put in their place
+            layer._buffers.update(own)
+        for layer, mode in modes:
+            layer.training = mode
+
+
+def run(model: Any, inputs: Inputs, training: bool = False) -> Any:
+    """What a model gives.
+
+    Raises:
+        ModelError: it cannot be called with these inputs; says what was given.
+    """
+    try:
+        with undisturbed(model, training):
+            coder = Encoder(model)
+            return coder.call(leaves(lambda x: x.clone(), coder.native(inputs)))  # it may write into them
+    except ModelError:
+        raise
+    except Exception as error:  # whatever the user's code raises
+        raise ModelError(
+            f'The model cannot be called with {given(inputs)}: {type(error).__name__}: {_said(error)}. Give input_size '
+            f"(the shape of one item) and input_dtype ('float32', 'int64'), or a batch as inputs=…, as it expects them."
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    # Paddle puts the calls in C++ before what it has to say, and the place in its own source behind it.
+    said = str(error).rpartition('Error Message Summary:')[2].partition('(at /paddle')[0]
+    return ' '.join(said.strip('-\n ').split()).rstrip('.')
+
+
+def given(inputs: Inputs) -> str:
+    """Shapes and types of inputs, for a sentence."""
+    return str(leaves(lambda x: f'{_dtype(x)} {tuple(x.shape)}' if hasattr(x, 'shape') else repr(x), inputs))
+
+
+def activation(model: Any, inputs: Inputs, at: str, call: int, training: bool = False) -> tuple[Any, Any]:
+    """The main tensor that a layer gave in a call, and its whole output."""
+    found: list[Any] = []
+
+    def ended(layer: Any, _: Any, output: Any) -> None:
+        tensor = main(output)
+        # As it is now: the next layer may write into it.
+        found.append((tensor if tensor is None else tensor.clone(), output))
+
+    handle = layers_of(model)[at].register_forward_post_hook(ended)
+    try:
+        run(model, inputs, training)
+    finally:
+        handle.remove()
+    if len(found) < call:
+        raise ModelError(f'{at} ran {len(found)} times with these inputs, and its call {call} was asked for.')
+    return found[call - 1]
+
+
+def entered_until(model: Any, inputs: Inputs, at: str, call: int) -> list[str]:
+    """The paths of the layers that were entered before a call of a layer ended, in this order, with repetitions."""
+    entered: list[str] = []
+    ends: list[int] = []
+
+    def ended(path: str) -> Callable[..., None]:
+        return lambda layer, args, output: ends.append(len(entered)) if path == at else None
+
+    with watched(model, ended, lambda path, _: lambda layer, args: entered.append(path)):
+        run(model, inputs)
+    return entered[: ends[call - 1]]
+
+
+def same_tensor(model: Any, inputs: Inputs, at: str, call: int) -> tuple[str, int]:
+    """The last call of a layer within a call that gave the very tensor that is this one's main one; else this one."""
+    seen: list[tuple[str, Any]] = []
+
+    def ended(path: str) -> Callable[..., None]:
+        return lambda layer, args, output: seen.append((path, main(output)))
+
+    with watched(model, ended):
+        run(model, inputs)
+    end = [i for i, (path, _) in enumerate(seen) if path == at][call - 1]
+    row = max((i for i in range(end) if seen[i][1] is seen[end][1]), default=end)
+    path = seen[row][0]
+    return path, sum(other == path for other, _ in seen[: row + 1])
+
+
+def _dtype(tensor: Any) -> str:
+    return str(tensor.dtype).rpartition('.')[2]
