@@ -30,6 +30,7 @@ test: $(VENV)/.test
 test-doclist: .venv-doclist/.test
 	.venv-doclist/bin/python tests/run.py doclist
 
+test-long: export FINETUNER_MATRIX := full
 test-long: test test-doclist
 	@for name in startup losses loop gradcache quality; do echo "$$name"; $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
 

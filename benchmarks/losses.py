@@ -8,6 +8,7 @@ holds of theirs), or in what a miner chose. Where there is no peer, it cannot ru
     python -m benchmarks.losses [GROUP …]
 """
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from pytorch_metric_learning import losses as pml, miners as pml_miners
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measure import cpu_seconds, peak_megabytes, save
+from benchmarks.measure import RESULTS, cpu_seconds, peak_megabytes, save
 from finetuner.losses import distances, get, triplets
 from finetuner.losses.base import mine
 from finetuner.losses.objective import Objective
@@ -247,8 +248,8 @@ def main(groups: list[str]) -> int:
         print(case.group, case.size, r, file=sys.stderr, flush=True)
     Console(width=120).print(table)
     versions = {'torch': torch.__version__, 'pytorch-metric-learning': pytorch_metric_learning.__version__}
-    if not groups:
-        save('losses', {'versions': versions, 'losses': results})
+    before = json.loads((RESULTS / 'losses.json').read_text())['losses'] if groups else {}
+    save('losses', {'versions': versions, 'losses': before | results})
     return int(missed > 0)
 
 

@@ -20,7 +20,7 @@ from sentence_transformers.util import mine_hard_negatives as theirs
 import finetuner
 from benchmarks.measure import cpu_seconds, peak_megabytes, save
 
-DIM, NEGATIVES, MARGIN, TARGET = 384, 5, 0.05, 3.0
+DIM, NEGATIVES, MARGIN, TARGET = 384, 5, 0.05, 2.0
 
 
 class Encoded:
