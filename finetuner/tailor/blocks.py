@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from finetuner.tailor.layers import PARAMETER, Layer, inside, topmost
+from finetuner.tailor.layers import CONTAINERS, PARAMETER, Layer, inside, topmost
 
 
 class _Tree:
@@ -42,8 +42,11 @@ class _Tree:
         return sum(leaf != place and inside(leaf, place) for leaf in self.leaves) > 1
 
     def _form(self, place: str) -> tuple[str, frozenset[str]]:
-        # A Sequential of convolutions is not like one of dense layers.
-        return self.kinds.get(place, ''), frozenset(self.kinds[x] for x in self.leaves if inside(x, place))
+        # A Sequential of convolutions is not like one of dense layers; a class of its own says enough.
+        kind = self.kinds.get(place, '')
+        if kind and kind not in CONTAINERS:
+            return kind, frozenset()
+        return kind, frozenset(self.kinds[x] for x in self.leaves if inside(x, place))
 
 
 def blocks(layers: Sequence[Layer]) -> list[str]:

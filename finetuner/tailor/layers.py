@@ -91,7 +91,7 @@ def listed(calls: Iterable[Call]) -> list[Layer]:
     return layers
 
 
-MAIN = ('image_embeds', 'text_embeds', 'last_hidden_state', 'logits', 'pooler_output')
+MAIN = ('sentence_embedding', 'image_embeds', 'text_embeds', 'last_hidden_state', 'logits', 'pooler_output')
 """In outputs by name, the tensor that is meant: the first of these."""
 
 
@@ -123,8 +123,12 @@ def inside(path: str, block: str) -> bool:
 
 
 def named(layers: Sequence[Layer], name: str) -> list[int]:
-    """The rows that `name` means: a name, a path, or a pattern of either (`*`, `?`, `[0-3]`); perhaps none."""
-    found = [i for i, layer in enumerate(layers) if layer.path and name in (layer.name, layer.path)]
+    """The rows that `name` means: a name, a path, a path with its call (`tower#2`), or a pattern of the first two."""
+    found = [
+        i
+        for i, layer in enumerate(layers)
+        if layer.path and name in (layer.name, layer.path, f'{layer.path}#{layer.call}')
+    ]
     if found:
         return found
     wanted = name.lower()

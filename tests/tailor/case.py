@@ -17,6 +17,7 @@ class Case(NamedTuple):
         width: D, after pooling by default.
         call: which call of the layer.
         main: from what the layer gives to the tensor that is meant, if it gives several.
+        idle: paths of weights that these inputs do not come to, and others might.
     """
 
     name: str
@@ -28,3 +29,4 @@ class Case(NamedTuple):
     width: int
     call: int = 1
     main: Callable[[Any], Any] = lambda output: output
+    idle: tuple[str, ...] = ()

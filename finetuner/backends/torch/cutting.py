@@ -15,8 +15,8 @@ import torch
 from torch import fx, nn
 
 from finetuner.backends.torch.encoder import Encoder
-from finetuner.backends.torch.stopped import Stopped
-from finetuner.backends.torch.tracing import activation, entered_until, main, run, same_tensor, undisturbed
+from finetuner.backends.torch.stopped import CutOff, Stopped
+from finetuner.backends.torch.tracing import activation, entered_until, run, same_tensor, undisturbed
 from finetuner.errors import ModelError
 from finetuner.inference import leaves
 from finetuner.tailor.base import Cut
@@ -98,58 +98,59 @@ def skeleton(model: nn.Module) -> nn.Module:
 
 
 def _unused(model: nn.Module, inputs: Inputs, at: str, call: int) -> tuple[str, ...]:
-    # Paths of modules, and of parameters that a module holds by itself, which nothing up to the cut needs: they are not
-    # called, and no slope comes to them from the cut (weights may be used without a call).
-    called = set(entered_until(model, inputs, at, call))
-    later = set(entered_until(model, inputs, '', 1)) - called
+    # Paths of modules, and of parameters that a module holds by itself, which are used after the cut and not before it.
+    # Slopes show what is used without a call. What is used nowhere stays: other inputs may take the way to it.
+    before = set(entered_until(model, inputs, at, call))
+    later = set(entered_until(model, inputs, '', 1)) - before
+    early, late = _reached(model, inputs, at, call), _reached(model, inputs, '', 1)
+    late -= early
+    owned = {id(p) for path in before for p in model.get_submodule(path).parameters(recurse=False)}
+    named = list(model.named_parameters(remove_duplicate=False))
+    needed = [*before, *(name for name, p in named if name in early and id(p) not in owned)]
+    idle = []
+    for path, module in model.named_modules(remove_duplicate=False):
+        after = path in later or any(f'{path}.{name}' in late for name, _ in module.named_parameters())
+        if path and after and not any(inside(name, path) for name in needed):
+            idle.append(path)
+    whole = topmost(idle)
+    composite = {path for path, module in model.named_modules() if next(module.children(), None) is not None}
+    loose = [name for name, _ in named if name in late and name.rpartition('.')[0] in composite]
+    return (*whole, *(name for name in loose if not any(inside(name, path) for path in whole)))
+
+
+def _reached(model: nn.Module, inputs: Inputs, at: str, call: int) -> set[str]:
+    # The parameters that the output of a layer depends on, frozen ones too; all of them where that cannot be said.
     twins = {id(p): nn.Parameter(p.detach(), p.is_floating_point()) for p in model.parameters()}
-    reached = {name for name, p in model.named_parameters() if not p.is_floating_point()}
     probe = copy.deepcopy(model, {**twins, **{id(b): b for b in model.buffers()}})
-    parameters = [(name, p) for name, p in probe.named_parameters() if p.requires_grad]
+    names, weights = zip(*[(n, p) for n, p in probe.named_parameters(remove_duplicate=False)], strict=True)
     found: list[Any] = []
-    handle = probe.get_submodule(at).register_forward_hook(lambda module, args, output: found.append(main(output)))
+    handle = probe.get_submodule(at).register_forward_hook(lambda module, args, output: found.append(output))
     try:
         with undisturbed(probe), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             Encoder(probe).call(inputs)
-            slopes = torch.autograd.grad(found[call - 1].sum(), [p for _, p in parameters], allow_unused=True)
-    except RuntimeError:  # nothing can be differentiated
-        slopes = [True] * len(parameters)
+            tensors: list[torch.Tensor] = []
+            leaves(lambda x: tensors.append(x) if isinstance(x, torch.Tensor) else None, found[call - 1])
+            total = sum(t.double().sum() for t in tensors if t.is_floating_point())
+            slopes = torch.autograd.grad(total, [p for p in weights if p.requires_grad], allow_unused=True)
+    except (RuntimeError, TypeError, AttributeError):  # nothing that can be differentiated
+        return set(names)
     finally:
         handle.remove()
-    reached |= {name for (name, _), slope in zip(parameters, slopes, strict=True) if slope is not None}
-    owned = {id(p) for path in called for p in model.get_submodule(path).parameters(recurse=False)}
-    needed = [name for name, p in model.named_parameters() if name in reached and id(p) not in owned]
-    needed += sorted(called)
-    idle = [
-        path
-        for path, module in model.named_modules(remove_duplicate=False)
-        # One without weights that is never called stays: its settings may be read.
-        if (path in later or next(module.parameters(), None) is not None) and not any(inside(n, path) for n in needed)
-    ]
-    loose = [
-        name
-        for name, _ in model.named_parameters(remove_duplicate=False)
-        if name not in reached
-        and next(model.get_submodule(name.rpartition('.')[0]).children(), None) is not None
-        and not any(inside(name, p) for p in idle)
-    ]
-    return (*topmost(idle), *loose)
+    with_slope = iter(slopes)
+    return {name for name, p in zip(names, weights, strict=True) if not p.requires_grad or next(with_slope) is not None}
 
 
-def _dropped(model: nn.Module, unused: Sequence[str]) -> nn.Module:
+def _dropped(model: nn.Module, unused: Sequence[str], stand_in: type[nn.Module]) -> nn.Module:
     model = skeleton(model)
     for path in unused:
         place, _, name = path.rpartition('.')
         parent = model.get_submodule(place)
-        if name in parent._parameters:
-            setattr(parent, name, None)
-        else:
-            setattr(parent, name, nn.Identity())
+        setattr(parent, name, None if name in parent._parameters else stand_in())
     return model
 
 
 def _structural(model: nn.Module, at: str, call: int, key: Any, unused: Sequence[str]) -> nn.Module:
-    candidate = _dropped(model, unused)
+    candidate = _dropped(model, unused, nn.Identity)
     for path, module in candidate.named_modules():
         # A Sequential ends where the rest is not used; a subclass may have a forward of its own.
         if type(module).forward is nn.Sequential.forward:
@@ -197,7 +198,7 @@ def _graph(model: nn.Module, at: str, call: int, key: Any, unused: Sequence[str]
 
 
 def _stopped(model: nn.Module, at: str, call: int, key: Any, unused: Sequence[str]) -> nn.Module:
-    return Stopped(_dropped(model, unused), at, call)
+    return Stopped(_dropped(model, unused, CutOff), at, call)
 
 
 def _whole(model: nn.Module, at: str, call: int, key: Any, unused: Sequence[str]) -> nn.Module:

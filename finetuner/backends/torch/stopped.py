@@ -16,6 +16,14 @@ class _Stop(BaseException):  # no Exception, which the model might catch
         self.output = output
 
 
+class CutOff(nn.Module):
+    """Stands where a layer was that runs only after the cut."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """An error: with the inputs that the model was cut with, nobody came here before the cut."""
+        raise ModelError('This layer was cut off, and with these inputs the model wants it: it takes another way.')
+
+
 class Stopped(nn.Module):
     """Gives what a layer gives, and runs nothing after it.
 
