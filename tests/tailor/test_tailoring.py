@@ -11,6 +11,7 @@ import finetuner
 from finetuner.errors import ArgumentError, ModelError
 from finetuner.tailor import Recipe, rebuild, recipe_of, summary
 from finetuner.tailor.table import table
+from finetuner.tailor.tailoring import lack
 
 pytestmark = pytest.mark.backends('torch', 'keras-tensorflow', 'keras-torch', 'keras-jax', 'paddle')
 
@@ -81,6 +82,23 @@ def test_what_cannot_be_is_refused_with_what_to_write(mlp, hands):
     refused("no argument 'layername'.*layer_name", layername='x')
     with pytest.raises(ModelError, match='input_size'):
         finetuner.to_embedding_model(model, inputs=inputs[:, :1, :1])
+
+
+def test_a_classifier_lacks_something_and_an_embedding_model_nothing(mlp):
+    model, inputs = mlp
+    assert 'classification head' in lack(model, inputs)
+    tailored = finetuner.to_embedding_model(model, inputs=inputs)
+    assert lack(tailored, inputs) is None
+
+
+def test_its_weights_are_saved_and_loaded(mlp, tmp_path):
+    model, inputs = mlp
+    tailored = finetuner.to_embedding_model(model, inputs=inputs, freeze_layer=1, output_dim=6)
+    vectors = finetuner.embed(tailored, inputs)
+    finetuner.save(tailored, tmp_path / 'model')
+    again = rebuild(model, recipe_of(tailored), inputs)
+    assert not np.array_equal(finetuner.embed(again, inputs), vectors)
+    np.testing.assert_array_equal(finetuner.embed(finetuner.load(tmp_path / 'model', again), inputs), vectors)
 
 
 def test_the_weights_are_shared_when_asked_for(mlp, hands):

@@ -1,0 +1,66 @@
+"""How a classification head is recognised, and blocks of models of many kinds."""
+
+import pytest
+
+from finetuner.tailor.blocks import blocks, repeated
+from finetuner.tailor.heads import head
+from finetuner.tailor.layers import Call, listed
+
+
+def rows(*calls, root='Net'):
+    seen = [Call(path, kind, (None, *shape), 'float32', size, True) for path, kind, shape, size in calls]
+    return listed([*seen, seen[-1]._replace(path='', kind=root)])
+
+
+def _tail(path, width, *after, root='Net', before=64):
+    return rows(('body', 'Linear', (before,), 10), (path, 'Linear', (width,), 10), *after, root=root)
+
+
+@pytest.mark.parametrize(
+    ('layers', 'sure', 'why'),
+    [
+        (_tail('classifier', 32), True, 'called classifier'),
+        (_tail('net.classifier.6', 32), True, 'called net.classifier.6'),
+        (_tail('lm_head', 50000), True, 'called lm_head'),
+        (_tail('last', 32, root='SwinForImageClassification'), True, 'SwinForImageClassification'),
+        (_tail('last', 32, ('soft', 'Softmax', (32,), 0)), True, 'softmax_3 follows'),
+        (_tail('fc', 1000, before=512), True, 'called fc'),
+        (_tail('head', 10), True, 'called head'),
+        (_tail('head', 16), False, 'called head'),
+        (_tail('4', 10), False, 'no multiple of 8'),
+        (_tail('4', 1000, before=4096), False, 'no multiple of 8'),
+    ],
+)
+def test_a_head_is_known_by_its_name_its_width_or_what_follows(layers, sure, why):
+    found = head(layers)
+    assert found is not None and layers[found.row].kind == 'Linear' and found.sure is sure and why in found.why
+
+
+@pytest.mark.parametrize(
+    'layers',
+    [
+        _tail('4', 32),
+        _tail('projection', 128),
+        _tail('4', 100, before=64),  # wider than what it reads
+        rows(('body', 'Linear', (64,), 10), ('norm', 'BatchNorm1d', (64,), 10)),
+        rows(('classifier', 'Linear', (10,), 10)),  # there is nothing before it
+    ],
+)
+def test_an_embedding_model_has_none(layers):
+    assert head(layers) is None
+
+
+def test_blocks_of_a_vgg_are_its_convolutions_not_its_body_and_head():
+    calls = [(f'features.{i}', 'Conv2d', (8, 4, 4), 10) for i in range(0, 10, 2)]
+    calls += [('features', 'Sequential', (8, 4, 4), 50)]
+    calls += [(f'classifier.{i}', 'Linear', (8,), 10) for i in range(3)] + [('classifier', 'Sequential', (8,), 30)]
+    assert blocks(rows(*calls)) == [f'features.{i}' for i in range(0, 10, 2)]
+
+
+def test_blocks_of_one_class_may_differ_within():
+    calls = [('block.0.bias', 'Embedding', (8,), 4)]
+    for i in range(2):
+        calls += [(f'block.{i}.a', 'Linear', (8,), 10), (f'block.{i}.b', 'Linear', (8,), 10)]
+        calls.append((f'block.{i}', 'T5Block', (8,), 20))
+    layers = rows(*calls)
+    assert blocks(layers) == ['block.0', 'block.1'] == list(repeated(layers))
