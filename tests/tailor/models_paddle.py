@@ -248,7 +248,7 @@ CASES = [
     Case('shared', seeded(Shared), floats(12), 'tanh_6', 'act', 'wrapper', 16, call=3),
     Case('lstm', seeded(LSTM), _ids, None, 'linear', 'wrapper', 8),
     Case('lstm states', seeded(LSTM), _ids, 'lstm', 'lstm', 'wrapper', 16, main=_first),
-    Case('choosing', seeded(Choosing), floats(12), None, 'act', 'wrapper', 16),
+    Case('choosing', seeded(Choosing), floats(12), None, 'act', 'wrapper', 16, idle=('other.weight', 'other.bias')),
     Case('pair', seeded(Pair), _pair, None, 'mix', 'wrapper', 16),
     Case('tower', seeded(Tower), _image, None, 'norm', 'wrapper', 16),
     Case('tower block', seeded(Tower), _image, 'blocks.layers.0', 'blocks.layers.0', 'wrapper', 16),

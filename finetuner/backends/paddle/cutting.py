@@ -12,13 +12,12 @@ import numpy as np
 
 from finetuner.backends.paddle import ops, paddle
 from finetuner.backends.paddle.encoder import Encoder
-from finetuner.backends.paddle.stopped import Stopped
+from finetuner.backends.paddle.stopped import CutOff, Stopped
 from finetuner.backends.paddle.tracing import (
     activation,
     entered_until,
     layers_of,
     loose,
-    main,
     run,
     same_tensor,
     undisturbed,
@@ -107,73 +106,66 @@ def skeleton(model: Any) -> Any:
 
 
 def _unused(model: Any, inputs: Inputs, at: str, call: int) -> tuple[str, ...]:
-    # Paths of layers, and of parameters that a layer holds by itself, which nothing up to the cut needs: they are not
-    # called, and no slope comes to them from the cut (weights may be used without a call).
-    called = set(entered_until(model, inputs, at, call))
-    later = set(entered_until(model, inputs, '', 1)) - called
-    reached = _reached(model, inputs, at, call)
+    # Paths of layers, and of parameters that a layer holds by itself, which are used after the cut and not before it.
+    # Slopes show what is used without a call. What is used nowhere stays: other inputs may take the way to it.
+    before = set(entered_until(model, inputs, at, call))
+    later = set(entered_until(model, inputs, '', 1)) - before
+    early = _reached(model, inputs, at, call)
+    late = _reached(model, inputs, '', 1) - early
     first = layers_of(model)
-    owned = [(path, {id(p) for p in first[path].parameters(include_sublayers=False)}) for path in called]
-    every = {i for _, own in owned for i in own}
-    needed = [name for name, p in weights(model).items() if name in reached and id(p) not in every]
-    needed += sorted(called)
+    owned = {id(p) for path in before for p in first[path].parameters(include_sublayers=False)}
+    named = list(model.named_parameters(remove_duplicate=False))
+    needed = [*before, *(name for name, p in named if id(p) in early - owned)]
 
     def idle(path: str, layer: Any) -> bool:
-        theirs = {id(p) for p in layer.parameters()}
-        if any(inside(name, path) for name in needed):
-            return False
-        # One without weights that is never called stays, since its settings may be read; so do the cells of an LSTM,
-        # which calls none of them and holds all their weights.
-        return path in later or (
-            bool(theirs) and not any(inside(path, place) and theirs <= own for place, own in owned)
-        )
+        after = path in later or any(id(p) in late for p in layer.parameters())
+        return bool(path) and after and not any(inside(name, path) for name in needed)
 
     layers = list(model.named_sublayers(include_self=True, remove_duplicate=False))
-    gone = [path for path, layer in layers if idle(path, layer)]
-    alone = [f'{path}.{name}' if path else name for path, layer in layers for name in loose(layer)]
-    known = set(weights(model))
-    return (
-        *topmost(gone),
-        *(name for name in alone if name in known - reached and not any(inside(name, path) for path in gone)),
-    )
+    whole = topmost(path for path, layer in layers if idle(path, layer))
+    alone = [f'{path}.{name}' if path else name for path, x in layers for name, p in loose(x).items() if id(p) in late]
+    return (*whole, *(name for name in alone if not any(inside(name, path) for path in whole)))
 
 
-def _reached(model: Any, inputs: Inputs, at: str, call: int) -> set[str]:
-    # The names of the weights from which a slope comes; all of them where none can be had.
-    own = weights(model)
-    flags = [(p, p.stop_gradient) for p in own.values()]
+def _reached(model: Any, inputs: Inputs, at: str, call: int) -> set[int]:
+    # The weights that the output of a layer depends on, frozen ones too; all of them where that cannot be said.
+    own = list(weights(model).values())
+    flags = [p.stop_gradient for p in own]
     found: list[Any] = []
-    handle = layers_of(model)[at].register_forward_post_hook(lambda layer, args, output: found.append(main(output)))
+    handle = layers_of(model)[at].register_forward_post_hook(lambda layer, args, output: found.append(output))
     try:
         with undisturbed(model), paddle.enable_grad():
             for layer in model.sublayers(include_self=True):
                 layer.training = isinstance(layer, _nn.layer.rnn.RNNBase)  # Paddle 3.3 has no slope of it otherwise
-            for parameter in own.values():
+            for parameter in own:
                 parameter.stop_gradient = not parameter.is_floating_point()
             Encoder(model).call(inputs)
-            asked = {name: p for name, p in own.items() if not p.stop_gradient}
-            slopes = paddle.grad([found[call - 1].sum()], list(asked.values()), allow_unused=True)
-    except Exception:  # nothing can be differentiated
-        return set(own)
+            tensors: list[Any] = []
+            leaves(lambda x: tensors.append(x) if isinstance(x, paddle.Tensor) else None, found[call - 1])
+            total = sum(t.astype('float64').sum() for t in tensors if t.is_floating_point())
+            asked = [p for p in own if not p.stop_gradient]
+            slopes = paddle.grad([total], asked, allow_unused=True)
+    except Exception:  # nothing that can be differentiated
+        return {id(p) for p in own}
     finally:
         handle.remove()
-        for parameter, flag in flags:
+        for parameter, flag in zip(own, flags, strict=True):
             parameter.stop_gradient = flag
-    none = {name for name, slope in zip(asked, slopes, strict=True) if slope is None}
-    return set(own) - none
+    none = {id(p) for p, slope in zip(asked, slopes, strict=True) if slope is None}
+    return {id(p) for p in own} - none
 
 
-def _dropped(model: Any, unused: Sequence[str]) -> Any:
+def _dropped(model: Any, unused: Sequence[str], stand_in: type) -> Any:
     model = skeleton(model)
     for path in unused:
         place, _, name = path.rpartition('.')
         parent = model.get_sublayer(place)
-        setattr(parent, name, None if name in parent._parameters else _nn.Identity())
+        setattr(parent, name, None if name in parent._parameters else stand_in())
     return model
 
 
 def _structural(model: Any, at: str, call: int, unused: Sequence[str]) -> Any:
-    candidate = _dropped(model, unused)
+    candidate = _dropped(model, unused, _nn.Identity)
     for path, layer in layers_of(candidate).items():
         # A Sequential ends where the rest is not used; a subclass may have a forward of its own.
         if type(layer).forward is _nn.Sequential.forward:
@@ -184,7 +176,7 @@ def _structural(model: Any, at: str, call: int, unused: Sequence[str]) -> Any:
 
 
 def _stopped(model: Any, at: str, call: int, unused: Sequence[str]) -> Any:
-    return _around(_dropped(model, unused), at, call)
+    return _around(_dropped(model, unused, CutOff), at, call)
 
 
 def _whole(model: Any, at: str, call: int, unused: Sequence[str]) -> Any:

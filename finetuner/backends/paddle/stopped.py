@@ -28,6 +28,14 @@ class _End:
                 raise _Stop(self, main(output))
 
 
+class CutOff(paddle.nn.Layer):
+    """Stands where a layer was that runs only after the cut."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """An error: with the inputs that the model was cut with, nobody came here before the cut."""
+        raise ModelError('This layer was cut off, and with these inputs the model wants it: it takes another way.')
+
+
 class Stopped(paddle.nn.Layer):
     """Gives what a layer gives, and runs nothing after it.
 
