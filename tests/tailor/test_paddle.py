@@ -130,6 +130,25 @@ def test_frozen_flags_of_the_model_are_kept(models, hands):
     assert cut[0][0][0].weight.stop_gradient and not cut[0][0][0].bias.stop_gradient
 
 
+@pytest.mark.parametrize('decorated', [False, True])
+def test_what_paddle_jit_has_compiled_is_seen_and_cut_as_well(models, hands, decorated):
+    paddle, case = hands.paddle, models['cnn']
+
+    class Decorated(hands.CNN):
+        forward = paddle.jit.to_static(hands.CNN.forward)
+
+    plain = case.build()
+    model = hands.seeded(Decorated)() if decorated else paddle.jit.to_static(case.build())
+    inputs = case.inputs()
+    assert rows(model, inputs)[:-1] == rows(plain, inputs)[:-1]
+    assert type(model.forward) is not type(plain.forward)
+    for inplace in (False, True):
+        cut = finetuner.to_embedding_model(model, inputs=inputs, inplace=inplace)
+        expected = hands.activation(plain, inputs, case).mean((2, 3))
+        np.testing.assert_allclose(hands.call(cut, inputs), expected, atol=1e-6)
+        assert hands.reached(cut, inputs) == hands.trainable(cut)
+
+
 @pytest.mark.parametrize('kind', ['LSTM', 'GRU', 'SimpleRNN'])
 def test_recurrent_layers_with_dropout_are_cut_and_keep_their_cells(kind, hands):
     nn, paddle = hands.nn, hands.paddle
@@ -146,8 +165,10 @@ def test_recurrent_layers_with_dropout_are_cut_and_keep_their_cells(kind, hands)
     inputs = hands.floats(5, 6)()
     cut = finetuner.to_embedding_model(Net(), 'rnn', inputs=inputs)
     assert repr(cut).count('Cell(') == 2
-    assert hands.reached(cut, inputs) == hands.trainable(cut)
+    data = (np.concatenate([inputs] * 2), np.arange(8) % 2)
     assert finetuner.embed(cut, inputs).shape == (4, 8)
+    finetuner.fit(cut, data, epochs=1, mini_batch_size=4, device='cpu')
+    assert hands.reached(cut, inputs) == hands.trainable(cut)
 
 
 @pytest.mark.parametrize(

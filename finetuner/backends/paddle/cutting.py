@@ -15,6 +15,7 @@ from finetuner.backends.paddle.encoder import Encoder
 from finetuner.backends.paddle.stopped import CutOff, Stopped
 from finetuner.backends.paddle.tracing import (
     activation,
+    eager,
     entered_until,
     layers_of,
     loose,
@@ -102,7 +103,7 @@ def _check_the_end(candidate: Any, inputs: Inputs, at: str, call: int) -> None:
 
 def skeleton(model: Any) -> Any:
     """A layer of other objects with the same weights and statistics."""
-    return copy.deepcopy(model, {id(t): t for t in (*model.parameters(), *model.buffers())})
+    return eager(copy.deepcopy(model, {id(t): t for t in (*model.parameters(), *model.buffers())}))
 
 
 def _unused(model: Any, inputs: Inputs, at: str, call: int) -> tuple[str, ...]:

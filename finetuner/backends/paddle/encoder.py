@@ -20,7 +20,14 @@ class Encoder(inference.Encoder):
         self.device = inference.wanted_device(device, gpu, 'Paddle')
         place = 'cpu' if self.device == 'cpu' else f'gpu:{self.device.partition(":")[2] or 0}'
         paddle.set_device(place)
+        # Paddle 3.3 cannot move a buffer that holds nothing yet, as that of an LSTM before its first call in training.
+        every = [(layer._buffers, name) for layer in self.model.sublayers(include_self=True) for name in layer._buffers]
+        empty = [(kept, name, kept[name]) for kept, name in every if not _holds_numbers(kept[name])]
+        for kept, name, _ in empty:
+            kept[name] = None
         self.model.to(place)
+        for kept, name, buffer in empty:
+            kept[name] = buffer
 
     def native(self, inputs: Inputs) -> Inputs:
         """Arrays and tensors as Paddle's; floats in the model's precision."""
@@ -62,6 +69,10 @@ class Encoder(inference.Encoder):
 
     def layers(self) -> list[str]:
         return [type(layer).__name__ for layer in self.model.sublayers(include_self=True)]
+
+
+def _holds_numbers(buffer: Any) -> bool:
+    return buffer is not None and bool(buffer._is_initialized())
 
 
 def entrance(model: Any) -> Callable[..., Any]:

@@ -25,7 +25,7 @@ class Tailor(base.Tailor):
 
     def copy(self, model: Any) -> Any:
         try:
-            return copy.deepcopy(model)
+            return tracing.eager(copy.deepcopy(model))
         except Exception as error:
             raise ModelError(
                 f'The model cannot be copied ({type(error).__name__}: {error}); with inplace=True it need not be.'

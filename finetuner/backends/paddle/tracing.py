@@ -12,6 +12,7 @@ from finetuner.tailor.layers import PARAMETER, Call, main_key
 from finetuner.typing import Inputs
 
 _nn = paddle.nn
+StaticFunction = paddle.jit.dy2static.program_translator.StaticFunction
 _STATISTICS = (
     ((_nn.BatchNorm, _nn.layer.norm._BatchNormBase), ('_mean', '_variance')),
     (_nn.SpectralNorm, ('weight_u', 'weight_v')),
@@ -21,6 +22,16 @@ _STATISTICS = (
 def statistics(layer: Any) -> tuple[str, ...]:
     """The names of a layer's parameters that are statistics, which Paddle does not tell from weights."""
     return next((names for kinds, names in _STATISTICS if isinstance(layer, kinds)), ())
+
+
+def eager(model: Any) -> Any:
+    """The model itself, run by Python from now on: hooks see nothing of what paddle.jit has compiled."""
+    for layer in model.sublayers(include_self=True):
+        if isinstance(layer.forward, StaticFunction):
+            vars(layer).pop('forward', None)
+        if isinstance(layer.forward, StaticFunction):  # by the decorator, in its class
+            layer.forward = layer.forward.dygraph_function
+    return model
 
 
 def layers_of(model: Any) -> dict[str, Any]:
@@ -121,13 +132,17 @@ def undisturbed(model: Any, training: bool = False) -> Iterator[None]:
     kept = [(value, value.clone()) for value in (*model.buffers(), *moving) if value._is_initialized()]
     devices = {'cpu', paddle.device.get_device().partition(':')[0]}
     chance = [(device, paddle.get_rng_state(device)) for device in devices]
+    translator = paddle.jit.dy2static.program_translator.ProgramTranslator()
+    compiles = translator.enable_to_static
     for layer in layers:
         layer.training = training
     try:
+        translator.enable(False)  # hooks see nothing of what is compiled
         with paddle.no_grad():
             paddle.seed(0)
             yield
     finally:
+        translator.enable(compiles)
         for device, state in chance:
             paddle.set_rng_state(state, device)
         for value, before in kept:

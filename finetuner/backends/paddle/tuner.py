@@ -64,7 +64,8 @@ class Tuner(base.Tuner):
     def statistics_kept(self) -> Iterator[None]:
         # Paddle's own statistics are parameters without slope, and vectors. So are frozen biases, which does no harm.
         still = [p for p in self.encoder.model.parameters() if p.stop_gradient and p.ndim < 2]
-        kept = [(value, value.clone()) for value in [*self.encoder.model.buffers(), *still]]
+        found = [*self.encoder.model.buffers(), *still]
+        kept = [(value, value.clone()) for value in found if value._is_initialized()]  # that of an LSTM may never be
         yield
         for value, before in kept:
             value.set_value(before)
