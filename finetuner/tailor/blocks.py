@@ -33,9 +33,10 @@ class _Tree:
         return group if len(group) > 1 else []
 
     def row(self, place: str) -> list[str]:
-        # Its composite children if some are alike, else all its children.
+        # Its composite children if some are alike, else all but norms, which belong to what is before them.
         if not self.alike(place):
-            return self.children[place]
+            plain = [child for child in self.children[place] if not is_norm(self.kinds.get(child, ''))]
+            return plain or self.children[place]
         return [child for child in self.children[place] if self._composite(child)]
 
     def _composite(self, place: str) -> bool:
@@ -49,16 +50,21 @@ class _Tree:
         return kind, frozenset(self.kinds[x] for x in self.leaves if inside(x, place))
 
 
+def is_norm(kind: str) -> bool:
+    """Whether a class normalises: BatchNorm2d, LayerNormalization."""
+    return 'norm' in kind.lower()
+
+
 def blocks(layers: Sequence[Layer]) -> list[str]:
     """The paths of the blocks, in the order in which they run.
 
     A block is a direct child of the longest chain of children. Chains of composite parts of one kind go first (a
     transformer's layers before its four embeddings), and a chain within such a part is none (the bottlenecks of a
-    ResNet's third stage). Layers without weights are no blocks.
+    ResNet's third stage). Layers without weights are no blocks, and norms belong to the block before them.
     """
     tree, within = _Tree(layers), repeated(layers)
     chains = [place for place in tree.children if not any(inside(place, part) for part in within)]
-    best = max(chains, key=lambda place: (len(tree.alike(place)), len(tree.children[place])), default=None)
+    best = max(chains, key=lambda place: (len(tree.alike(place)), len(tree.row(place))), default=None)
     return [] if best is None else tree.row(best)
 
 

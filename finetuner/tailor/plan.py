@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from finetuner.errors import ArgumentError, enumerated, nearest
 from finetuner.losses.pooling import POOLINGS
-from finetuner.tailor.blocks import blocks
+from finetuner.tailor.blocks import blocks, is_norm
 from finetuner.tailor.heads import head as classification_head, representation
 from finetuner.tailor.layers import Layer, find, inside, known, named, topmost
 from finetuner.tailor.recipe import Pooling, Recipe
@@ -209,4 +209,8 @@ def _first_blocks(layers: Sequence[Layer], cut: int, count: int) -> tuple[str, .
     if count == 0:
         return ()
     end = max(i for i, layer in enumerate(used) if inside(layer.path, row[count - 1]))
+    for layer in used[end + 1 :]:  # norms that belong to the block
+        if layer.parameters and (not is_norm(layer.kind) or any(inside(layer.path, block) for block in row)):
+            break
+        end += 1
     return topmost(layer.path for layer in used[: end + 1] if layer.parameters and layer.path)

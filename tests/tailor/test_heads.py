@@ -5,6 +5,7 @@ import pytest
 from finetuner.tailor.blocks import blocks, repeated
 from finetuner.tailor.heads import head
 from finetuner.tailor.layers import Call, listed
+from finetuner.tailor.plan import Arguments, plan
 
 
 def rows(*calls, root='Net'):
@@ -64,3 +65,22 @@ def test_blocks_of_one_class_may_differ_within():
         calls.append((f'block.{i}', 'T5Block', (8,), 20))
     layers = rows(*calls)
     assert blocks(layers) == ['block.0', 'block.1'] == list(repeated(layers))
+
+
+def test_a_norm_belongs_to_the_block_before_it():
+    conv = [
+        (f'{kind}{i}', name, (8, 4, 4), 10)
+        for i in (1, 2)
+        for kind, name in (('conv', 'Conv2d'), ('bn', 'BatchNorm2d'))
+    ]
+    layers = rows(*conv, ('fc', 'Linear', (10,), 90))
+    assert blocks(layers) == ['conv1', 'conv2', 'fc']
+    assert plan(layers, Arguments(freeze_layer=-1)).recipe.frozen == ('conv1', 'bn1')
+    assert plan(layers, Arguments(freeze_layer=2)).recipe.frozen == ('conv1', 'bn1', 'conv2', 'bn2')
+    pre = [
+        (f'layers.{i}.{name}', kind, (5, 8), 9)
+        for i in (0, 1)
+        for name, kind in (('norm', 'LayerNorm'), ('mix', 'Linear'))
+    ]
+    layers = rows(*pre[:2], ('layers.0', 'Block', (5, 8), 18), *pre[2:], ('layers.1', 'Block', (5, 8), 18))
+    assert plan(layers, Arguments(freeze_layer=1)).recipe.frozen == ('layers.0',)

@@ -193,3 +193,22 @@ def test_it_compiles(models, hands):
         with torch.no_grad():
             got = compiled(torch.from_numpy(case.inputs()))
         np.testing.assert_allclose(got.numpy(), hands.call(model, case.inputs()), atol=1e-6)
+
+
+def test_torchscript_is_refused():
+    import torch
+
+    with pytest.raises(ModelError, match='TorchScript'):
+        finetuner.display(torch.jit.script(torch.nn.Sequential(torch.nn.Linear(4, 3))), (4,))
+
+
+def test_frozen_spectral_norms_stand_still(hands):
+    from torch import nn
+
+    new, old = nn.utils.parametrizations.spectral_norm, nn.utils.spectral_norm
+    general = nn.Sequential(new(nn.Linear(4, 8)), old(nn.Linear(8, 8)), nn.Linear(8, 3))
+    inputs = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
+    model = finetuner.to_embedding_model(general, '1', inputs=inputs, freeze=True, output_dim=2)
+    before = hands.statistics(model)
+    hands.train(model, inputs)
+    assert before and all(np.array_equal(before[name], value) for name, value in hands.statistics(model).items())

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
 from finetuner.backends.torch import cutting, tailored, tracing
@@ -54,10 +53,12 @@ class Tailor(base.Tailor):
                 continue
             thing.requires_grad_(False)
             for module in thing.modules():
-                if isinstance(getattr(module, 'running_mean', None), torch.Tensor):
+                names = [name for name, _ in module.named_buffers(recurse=False)]
+                # The statistics of BatchNorm, and the vectors of spectral_norm (`_u`, `weight_u`).
+                if any(name == 'running_mean' or name.endswith('_u') for name in names):
                     module.training = False
                     if _stand_still not in module._forward_pre_hooks.values():
-                        module.register_forward_pre_hook(_stand_still)
+                        module.register_forward_pre_hook(_stand_still, prepend=True)
 
     def cut(self, model: nn.Module, at: str, call: int, inputs: Inputs) -> base.Cut:
         return cutting.cut(model, at, call, inputs)

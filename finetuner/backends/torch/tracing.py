@@ -25,6 +25,8 @@ def main(output: Any) -> torch.Tensor | None:
 
 def calls(model: nn.Module, inputs: Inputs) -> list[Call]:
     """All calls of one pass in evaluation mode, in the order in which they end."""
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise ModelError('What runs inside a TorchScript module cannot be seen: give the module it was made from.')
     modules = dict(model.named_modules())
     batch = length(inputs)
     seen: list[tuple[str, Any, tuple[int | None, ...] | None, str]] = []
