@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary
 
 from finetuner import inference
 from finetuner.console import live_console, logger
+from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError, ModelError, enumerated, strict
 from finetuner.tailor import base
 from finetuner.tailor.heads import head
@@ -101,7 +102,7 @@ def to_embedding_model(
         input_size: the shape of one item without the batch, (3, 224, 224); a list or dict of shapes for several inputs.
             Not needed for models that say what they take.
         input_dtype: of the inputs: 'float32', 'int64'; a list or dict of several.
-        inputs: a batch of two items or more to call the model with, in place of both.
+        inputs: a batch to call the model with, in place of both; a few items are enough.
         freeze: True trains nothing but the head; names, paths or patterns are of layers that are not trained. The
             statistics of BatchNorm stand still with the weights.
         freeze_layer: freezes the first n blocks (stages, transformer layers) and what runs before them; -1 all but the
@@ -197,7 +198,7 @@ def _batch(worker: base.Tailor, model: Any, size: Any, dtype: Any, inputs: Input
     if inputs is not None:
         if size is not None or dtype is not None:
             raise ArgumentError('Give input_size and input_dtype, or inputs, not both.')
-        return inputs
+        return few(inputs)
     if size is not None:
         return sample(size, dtype or 'float32')
     found = worker.sample(model)
@@ -208,3 +209,15 @@ def _batch(worker: base.Tailor, model: Any, size: Any, dtype: Any, inputs: Input
             "input_dtype='int64' if items are tokens; or give such a batch itself as inputs=x."
         )
     return found
+
+
+def few(inputs: Inputs, most: int = 4) -> Inputs:
+    """The first items of a batch, two at least: enough to see what a model does; one item comes twice."""
+    n = inference.length(inputs)
+
+    def part(x: Any) -> Any:
+        if getattr(x, 'ndim', 0) < 1 or x.shape[0] != n:
+            return x
+        return get_namespace(x).concatenate([x, x]) if n == 1 else x[:most]
+
+    return inference.leaves(part, inputs)

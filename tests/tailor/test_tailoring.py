@@ -11,7 +11,7 @@ import finetuner
 from finetuner.errors import ArgumentError, ModelError
 from finetuner.tailor import Recipe, rebuild, recipe_of, summary
 from finetuner.tailor.table import table
-from finetuner.tailor.tailoring import lack
+from finetuner.tailor.tailoring import few, lack
 
 pytestmark = pytest.mark.backends('torch', 'keras-tensorflow', 'keras-torch', 'keras-jax', 'paddle')
 
@@ -64,6 +64,14 @@ def test_the_shape_of_one_item_is_enough(mlp):
     model, inputs = mlp
     layers = summary(model, inputs.shape[1:], 'float32')
     assert [x[:5] for x in layers] == [x[:5] for x in summary(model, inputs=inputs)]
+
+
+def test_one_item_is_enough_and_many_cost_no_more(mlp):
+    model, inputs = mlp
+    expected = summary(model, inputs=inputs)
+    assert summary(model, inputs=inputs[:1]) == expected
+    assert summary(model, inputs=np.concatenate([inputs] * 5)) == expected
+    assert few({'a': np.zeros((9, 2)), 'b': 3.0})['a'].shape == (4, 2)
 
 
 def test_what_cannot_be_is_refused_with_what_to_write(mlp, hands):
