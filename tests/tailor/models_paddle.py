@@ -4,7 +4,7 @@ import numpy as np
 
 from finetuner.backends.paddle import paddle
 from finetuner.backends.paddle.encoder import Encoder
-from finetuner.backends.paddle.tracing import layers_of, weights as weights_of
+from finetuner.backends.paddle.parts import layers_of, weights as weights_of
 from tests.tailor.case import Case
 
 nn = paddle.nn

@@ -253,6 +253,22 @@ def test_two_threads_may_use_one_model(models, hands):
     assert len(results) == 60 and max(results) < 1e-6
 
 
+def test_parameters_in_a_list_are_dropped_one_by_one(hands):
+    nn = hands.nn
+
+    class Net(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.all = nn.ParameterList([self.create_parameter([4, 8]), self.create_parameter([8, 3])])
+            self.act = nn.Tanh()
+
+        def forward(self, x):
+            return self.act(x @ self.all[0]) @ self.all[1]
+
+    cut = finetuner.to_embedding_model(Net(), 'act', input_size=(4,))
+    assert hands.trainable(cut) == {'model.all.0'}
+
+
 def test_another_way_through_the_model_is_an_error(hands):
     nn, paddle = hands.nn, hands.paddle
 

@@ -12,18 +12,9 @@ import numpy as np
 
 from finetuner.backends.paddle import ops, paddle
 from finetuner.backends.paddle.encoder import Encoder
+from finetuner.backends.paddle.parts import eager, layers_of, loose, weights
 from finetuner.backends.paddle.stopped import CutOff, Stopped
-from finetuner.backends.paddle.tracing import (
-    activation,
-    eager,
-    entered_until,
-    layers_of,
-    loose,
-    run,
-    same_tensor,
-    undisturbed,
-    weights,
-)
+from finetuner.backends.paddle.tracing import activation, entered_until, run, same_tensor, undisturbed
 from finetuner.errors import ModelError
 from finetuner.inference import leaves
 from finetuner.tailor.base import Cut
@@ -124,7 +115,9 @@ def _unused(model: Any, inputs: Inputs, at: str, call: int) -> tuple[str, ...]:
 
     layers = list(model.named_sublayers(include_self=True, remove_duplicate=False))
     whole = topmost(path for path, layer in layers if idle(path, layer))
-    alone = [f'{path}.{name}' if path else name for path, x in layers for name, p in loose(x).items() if id(p) in late]
+    # Of a layer that is called, those beside its children; of one that only holds them, a ParameterList, all.
+    held = [(path, loose(x) if path in before else x._parameters) for path, x in layers]
+    alone = [f'{path}.{k}' if path else k for path, own in held for k, p in own.items() if id(p) in late]
     return (*whole, *(name for name in alone if not any(inside(name, path) for path in whole)))
 
 

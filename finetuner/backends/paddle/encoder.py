@@ -25,9 +25,11 @@ class Encoder(inference.Encoder):
         empty = [(kept, name, kept[name]) for kept, name in every if not _holds_numbers(kept[name])]
         for kept, name, _ in empty:
             kept[name] = None
-        self.model.to(place)
-        for kept, name, buffer in empty:
-            kept[name] = buffer
+        try:
+            self.model.to(place)
+        finally:
+            for kept, name, buffer in empty:
+                kept[name] = buffer
 
     def native(self, inputs: Inputs) -> Inputs:
         """Arrays and tensors as Paddle's; floats in the model's precision."""

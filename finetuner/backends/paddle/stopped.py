@@ -4,7 +4,8 @@ import threading
 from typing import Any
 
 from finetuner.backends.paddle import paddle
-from finetuner.backends.paddle.tracing import layers_of, main
+from finetuner.backends.paddle.parts import layers_of
+from finetuner.backends.paddle.tracing import main
 from finetuner.errors import ModelError
 
 

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from finetuner.backends.paddle import cutting, tailored, tracing
+from finetuner.backends.paddle import cutting, parts, tailored, tracing
 from finetuner.errors import ModelError
 from finetuner.tailor import base
 from finetuner.tailor.layers import Layer, listed
@@ -25,7 +25,7 @@ class Tailor(base.Tailor):
 
     def copy(self, model: Any) -> Any:
         try:
-            return tracing.eager(copy.deepcopy(model))
+            return parts.eager(copy.deepcopy(model))
         except Exception as error:
             raise ModelError(
                 f'The model cannot be copied ({type(error).__name__}: {error}); with inplace=True it need not be.'
@@ -42,7 +42,7 @@ class Tailor(base.Tailor):
             for parameter in block.parameters():
                 parameter.stop_gradient = True
             for layer in block.sublayers(include_self=True):
-                if '_mean' in tracing.statistics(layer):
+                if '_mean' in parts.statistics(layer):
                     layer.training = False
                     if _stand_still not in layer._forward_pre_hooks.values():
                         layer.register_forward_pre_hook(_stand_still)
