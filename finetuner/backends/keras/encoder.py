@@ -9,6 +9,8 @@ import keras
 import numpy as np
 
 from finetuner import inference
+from finetuner.backends.keras import stop  # noqa: F401, so that Keras knows its classes when it makes a model again
+from finetuner.backends.keras.calls import spread
 from finetuner.errors import CheckpointError
 from finetuner.typing import Inputs
 
@@ -27,10 +29,7 @@ class Shell(keras.Model):
 
     def call(self, inputs: Inputs, training: bool | None = None) -> Any:
         """What the model gives."""
-        args: Any = (inputs,)
-        kwargs: dict[str, Any] = {}
-        if not hasattr(self.inner, 'inputs'):  # neither functional nor sequential: as other frameworks are called
-            args, kwargs = inference.arguments(self.inner.call, inputs)
+        args, kwargs = spread(self.inner, inputs)
         return self.inner(*args, **kwargs, training=training)
 
 

@@ -1,0 +1,261 @@
+"""What a Keras model calls while it runs: its layers with their places, on any engine and below any compiler."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from importlib import import_module
+from threading import Lock
+from typing import Any
+
+import keras
+
+from finetuner import inference
+from finetuner.tailor.layers import MAIN
+
+_watchers: ContextVar[tuple[Any, ...]] = ContextVar('watchers', default=())
+_lock, _open = Lock(), 0
+_own: Any = None
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class Event:
+    """One call of a layer.
+
+    Attributes:
+        layer: that was called.
+        parent: the call that it is part of; None for the outermost.
+        form: of the arguments; only of layers that hold others.
+        shape: of the output's main tensor; None if there is none.
+        dtype: of that tensor.
+        plain: whether the output is that tensor and no more.
+        output: the main tensor itself, if the watcher keeps it.
+    """
+
+    def __init__(self, layer: Any, parent: 'Event | None', form: Any) -> None:
+        self.layer, self.parent, self.form = layer, parent, form
+        self.shape: tuple[int, ...] | None = None
+        self.dtype = ''
+        self.plain = False
+        self.output: Any = None
+
+    def within(self, other: 'Event') -> bool:
+        """Whether this is `other` or a part of it."""
+        event: Event | None = self
+        while event is not None and event is not other:
+            event = event.parent
+        return event is other
+
+
+class Watcher:
+    """Keeps the calls of layers: `started` and `ended`, each in its order.
+
+    Args:
+        stop: asked with every call that has ended; where it says yes, the run ends with `Stopped`. Such a watcher looks
+            at no shapes, which compilers may not know.
+        keep: the layers whose outputs are kept; None keeps all of them.
+    """
+
+    def __init__(self, stop: Callable[[Event], bool] | None = None, keep: Sequence[Any] | None = ()) -> None:
+        self.started: list[Event] = []
+        self.ended: list[Event] = []
+        self._stop, self._keep = stop, keep
+        self._stack: list[Event] = []
+
+    def enter(self, layer: Any, args: Any, kwargs: Any) -> Event | None:
+        """A call begins; None where nobody need know."""
+        if self._stack and opaque(self._stack[-1].layer):
+            return None
+        form = [described(args), described(kwargs)] if layer._layers and self._stop is None else None
+        event = Event(layer, self._stack[-1] if self._stack else None, form)
+        self.started.append(event)
+        self._stack.append(event)
+        return event
+
+    def leave(self, event: Event, output: Any) -> None:
+        """It gave its output."""
+        tensor = main(output)
+        if tensor is not None and self._stop is None:
+            event.shape, event.dtype = tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype)
+        event.plain = tensor is output and tensor is not None
+        if self._keep is None or any(event.layer is layer for layer in self._keep):
+            event.output = tensor
+        self.ended.append(event)
+        if self._stop is not None and self._stop(event):
+            raise Stopped(self, tensor)
+
+    def close(self, event: Event) -> None:
+        """It is over, with or without output."""
+        self._stack.remove(event)
+
+
+class Stopped(BaseException):
+    """Ends a run from within; no Exception, for Keras and its engines take hold of these on their way."""
+
+    def __init__(self, watcher: Watcher, output: Any) -> None:
+        super().__init__()
+        self.watcher, self.output = watcher, output
+
+
+def opaque(layer: Any) -> bool:
+    """Whether what a layer calls is no business of others: how often a cell runs, and on what, is the engine's."""
+    return isinstance(layer, keras.layers.RNN | keras.layers.TimeDistributed)
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """While this is open, the watcher sees the calls of layers in this thread."""
+    global _open, _own
+    with _lock:
+        if not _open:
+            _own = keras.layers.Layer.__call__
+            keras.layers.Layer.__call__ = _call
+        _open += 1
+    token = _watchers.set((*_watchers.get(), watcher))
+    try:
+        yield
+    finally:
+        _watchers.reset(token)
+        with _lock:
+            _open -= 1
+            if not _open:
+                keras.layers.Layer.__call__ = _own
+
+
+def _call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    seen = [(w, event) for w in _watchers.get() if (event := w.enter(layer, args, kwargs)) is not None]
+    try:
+        output = _own(layer, *args, **kwargs)
+        for watcher, event in seen:
+            watcher.leave(event, output)
+        return output
+    finally:
+        for watcher, event in seen:
+            watcher.close(event)
+
+
+class Reads(keras.StatelessScope):
+    """While this is open no variable changes; `read` has the ids of those that were looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: set[int] = set()
+
+    def get_current_value(self, variable: Any) -> Any:
+        """What was assigned since the scope was opened."""
+        self.read.add(id(variable))
+        return super().get_current_value(variable)
+
+
+def spread(model: Any, inputs: Any) -> Arguments:
+    """How a model is called with a batch: functional and sequential ones spread it themselves."""
+    if hasattr(model, 'inputs'):
+        return (inputs,), {}
+    return inference.arguments(getattr(model, 'general', model).call, inputs)
+
+
+def no_gradient() -> Any:
+    """Only torch keeps what a gradient would need where nobody asks for one."""
+    return import_module('torch').no_grad() if keras.backend.backend() == 'torch' else nullcontext()
+
+
+def run(model: Any, inputs: Arguments, watcher: Watcher | None = None) -> tuple[Any, set[int]]:
+    """What the model gives in evaluation, or where the watcher stops it, and the ids of the variables it looked at.
+
+    It leaves no trace on the model.
+    """
+    args, kwargs = inputs
+    if not all(layer.built for layer in [model, *tree(model)]):
+        with no_gradient():
+            model(*args, training=False, **kwargs)
+    with Reads() as scope, no_gradient(), watched(watcher or Watcher()):
+        try:
+            output = model(*args, training=False, **kwargs)
+        except Stopped as stopped:
+            if stopped.watcher is not watcher:
+                raise
+            output = stopped.output
+    return output, scope.read
+
+
+def main(output: Any) -> Any:
+    """The tensor that is meant where a layer gives several; None if there is none."""
+    if isinstance(output, Mapping):
+        output = next((output[name] for name in MAIN if output.get(name) is not None), None)
+    elif isinstance(output, list | tuple):
+        output = output[0] if output else None
+    return output if hasattr(output, 'shape') and hasattr(output, 'dtype') else None
+
+
+def described(x: Any) -> Any:
+    """Arguments with every tensor as its shape and dtype: data, from which `filled` makes others of the kind."""
+    if isinstance(x, Mapping):
+        return {key: described(value) for key, value in x.items()}
+    if isinstance(x, list | tuple):
+        return [described(value) for value in x]
+    if hasattr(x, 'shape'):
+        return {'shape': list(x.shape), 'dtype': keras.backend.standardize_dtype(x.dtype)}
+    return x
+
+
+def filled(form: Any) -> Any:
+    """Arguments of a form, full of ones."""
+    if isinstance(form, Mapping):
+        if form.keys() == {'shape', 'dtype'} and isinstance(form['dtype'], str):
+            return keras.ops.ones(form['shape'], form['dtype'])
+        return {key: filled(value) for key, value in form.items()}
+    return [filled(value) for value in form] if isinstance(form, list | tuple) else form
+
+
+def children(layer: Any) -> list[Any]:
+    """The layers that a layer holds."""
+    found = [] if opaque(layer) else layer._flatten_layers(include_self=False, recursive=False)
+    return [child for child in found if not isinstance(child, keras.layers.InputLayer)]
+
+
+def tree(layer: Any) -> list[Any]:
+    """All layers below a layer, each once, those that hold others before them."""
+    found: dict[int, Any] = {}
+    waiting = list(reversed(children(layer)))
+    while waiting:
+        at = waiting.pop()
+        if id(at) not in found and at is not layer:
+            found[id(at)] = at
+            waiting += reversed(children(at))
+    return list(found.values())
+
+
+def places(model: Any) -> dict[str, Any]:
+    """Every layer, and every weight that a layer with children holds by itself, by its path; the model's is ''."""
+    found: dict[str, Any] = {'': model}
+    seen = {id(model)}
+
+    def free(path: str) -> str:
+        number, name = 2, path
+        while name in found:
+            number, name = number + 1, f'{path}_{number}'
+        return name
+
+    def walk(layer: Any, path: str) -> None:
+        below = children(layer)
+        for child in below:
+            if id(child) in seen:
+                continue
+            seen.add(id(child))
+            name = free(f'{path}{child.name.replace(".", "_")}')
+            found[name] = child
+            walk(child, f'{name}.')
+        for variable in layer._trainable_variables if below else ():
+            if id(variable) not in seen:
+                seen.add(id(variable))
+                found[free(f'{path}{variable.name}')] = variable
+
+    walk(model, '')
+    return found
+
+
+def weights(layer: Any) -> list[Any]:
+    """The weights in a layer and below it, shared ones once, trained or not; statistics are none."""
+    found: dict[int, Any] = {}
+    for at in layer._flatten_layers():
+        found |= {id(v): v for v in at._trainable_variables}
+    return list(found.values())

@@ -1,0 +1,283 @@
+"""Tailor's verbs for Keras 3 on any engine: graphs are wired anew, other models are stopped in the middle."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from finetuner import inference
+from finetuner.backends.keras.calls import Arguments, Event, Watcher, filled, main, places, run, spread, tree, weights
+from finetuner.backends.keras.duplicate import duplicate, fresh, is_chain, is_graph, rerun
+from finetuner.backends.keras.parts import MASKS, Normalize, Pool, Tailored, fits
+from finetuner.backends.keras.stop import Stop
+from finetuner.errors import ArgumentError, ModelError, nearest
+from finetuner.tailor import base, layers
+from finetuner.tailor.recipe import Pooling
+from finetuner.typing import Inputs
+
+UNKNOWN = 8, 64
+"""The length of an axis that a model leaves open: of tokens, of images."""
+
+
+class Tailor(base.Tailor):
+    """Tailors Keras models."""
+
+    framework = 'keras'
+
+    @property
+    def channels_first(self) -> bool:  # type: ignore[override]
+        """As Keras is set."""
+        return keras.config.image_data_format() == 'channels_first'
+
+    def sample(self, model: Any) -> Inputs | None:
+        if not getattr(model, 'inputs', None):
+            return None
+
+        def one(x: Any) -> Any:
+            shape = tuple(n or UNKNOWN[len(x.shape) > 3] for n in x.shape[1:])
+            return layers.sample({x.name: shape}, x.dtype, x.shape[0] or 2)[x.name]
+
+        given = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+        return keras.tree.map_structure(one, given)
+
+    def trace(self, model: Any, inputs: Inputs) -> list[layers.Layer]:
+        watcher = Watcher()
+        try:
+            run(model, spread(model, _native(inputs)), watcher)
+        except Exception as error:
+            raise ModelError(_uncallable(inputs, error)) from error
+        found = places(model)
+        names = {id(part): path for path, part in reversed(found.items())}
+        own = {id(v): (path, v) for path, v in found.items() if isinstance(v, keras.Variable)}
+        batch = inference.length(inputs)
+        first: dict[int, int] = {}  # of every call: the first that ended within it
+        for place, event in enumerate(watcher.ended):
+            outer: Event | None = event
+            while outer is not None and id(outer) not in first:
+                first[id(outer)] = place
+                outer = outer.parent
+        # A weight that a layer holds beside its children stands before them, where the layer is first entered.
+        rows: list[tuple[float, layers.Call]] = []
+        for event in watcher.started:
+            held = [own.pop(id(v)) for v in event.layer._trainable_variables if id(v) in own]
+            rows += [(first[id(event)] - 0.5, _weight(path, v)) for path, v in held]
+        for place, event in enumerate(watcher.ended):
+            if id(event.layer) in names:
+                rows.append((place, _called(names[id(event.layer)], event, batch)))
+        return layers.listed(call for _, call in sorted(rows, key=lambda row: row[0]))
+
+    def copy(self, model: Any) -> Any:
+        try:
+            return duplicate(model)
+        except Exception as error:
+            raise ModelError(
+                f'This {type(model).__name__} cannot be copied ({error}), and tailoring it in place was not asked for.'
+            ) from error
+
+    def freeze(self, model: Any, paths: Sequence[str]) -> None:
+        found = places(model)
+        for path in paths:
+            _part(found, path).trainable = False
+
+    def cut(self, model: Any, at: str, call: int, inputs: Inputs) -> base.Cut:
+        given = spread(model, _native(inputs))
+        layer = _part(places(model), at)
+        watcher = _watch(model, given)
+        root = next(event for event in watcher.started if event.layer is model)
+        event = root if at == '' else _event(watcher, layer, call)
+        if event is root and root.plain:
+            return base.Cut(model, 'whole')
+        if event.shape is None:
+            raise ModelError(f'{at or "The model"} gives no tensor, so the model cannot end there.')
+        if event is root and not (is_graph(model) or is_chain(model)):
+            watcher = Watcher(keep=None)
+            run(model, given, watcher)
+            # What makes the main tensor runs last; what else the model gives need not run.
+            root = next(event for event in watcher.started if event.layer is model)
+            event = [e for e in watcher.ended if e is root or e.output is root.output][-2:][0]
+        chain = [event]
+        while chain[0] is not root and chain[0].parent is not None:
+            chain.insert(0, chain[0].parent)
+        made = _wired(watcher, chain, given)
+        for other in _others(given):
+            expected = _event(_watch(model, other, event.layer), event.layer, _count(watcher.ended, event)).output
+            if not _equal(run(made, other)[0], expected):
+                raise ModelError(
+                    f'{at or type(model).__name__} gives other numbers when the model ends there; cut at a layer '
+                    f'that is called directly by the model.'
+                )
+        way = 'wrapper' if any(isinstance(x, Stop) for x in [made, *tree(made)]) else 'graph'
+        return base.Cut(made, 'structural' if type(made) is keras.Sequential else way)
+
+    def attach(self, model: Any, pooling: Pooling | None, head: Sequence[tuple[Any, ...]], module: Any) -> Any:
+        if module is not None and not isinstance(module, keras.layers.Layer):
+            raise ArgumentError(f'projection_head={module!r}: expected a keras.layers.Layer or keras.Model.')
+        graph = is_graph(model) or (is_chain(model) and hasattr(model, 'inputs'))
+        dtype = keras.backend.result_type(model.outputs[0].dtype if graph else model.compute_dtype, 'float32')
+        taken = {layer.name for layer in model._flatten_layers()}
+        steps: list[Any] = [Pool(pooling, name=_free('pooling', taken), dtype=dtype)] if pooling else []
+        steps += [module if step == ('module',) else _step(step, dtype, taken) for step in head]
+        if not graph:
+            return Tailored(model, steps)
+        x = model.outputs[0]
+        for step in steps:
+            mask = next((t for name in MASKS for t in model.inputs if t.name == name), None)
+            x = step(x, mask=mask) if isinstance(step, Pool) and fits(mask, x, step.pooling.axis) else step(x)
+        inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+        return keras.Model(inputs, x, name=model.name)
+
+
+def _native(inputs: Inputs) -> Inputs:
+    return inference.leaves(lambda x: x if isinstance(x, np.ndarray) else keras.ops.convert_to_numpy(x), inputs)
+
+
+def _uncallable(inputs: Inputs, error: Exception) -> str:
+    given = inference.leaves(lambda x: f'{tuple(x.shape)} {x.dtype}', inputs)
+    return (
+        f'The model cannot be called with {given}: {error}\n'
+        f'Give the shape of one item as input_size=… and its type as input_dtype=…, or a batch as inputs=….'
+    )
+
+
+def _weight(path: str, variable: Any) -> layers.Call:
+    shape = tuple(variable.shape)
+    size = int(np.prod(shape))
+    return layers.Call(path, layers.PARAMETER, shape, variable.dtype, size, variable.trainable)
+
+
+def _called(path: str, event: Event, batch: int | None) -> layers.Call:
+    layer = event.layer
+    shape: tuple[int | None, ...] | None = event.shape
+    if shape and shape[0] == batch:
+        shape = (None, *shape[1:])
+    below = weights(layer)
+    size = sum(int(np.prod(v.shape)) for v in below)
+    trained = bool(layer.trainable) and any(v.trainable for v in below)
+    return layers.Call(path, type(layer).__name__, shape, event.dtype, size, trained, layer.name if path else None)
+
+
+def _part(found: Mapping[str, Any], path: str) -> Any:
+    if path not in found:
+        raise ModelError(f'This model has no layer {path!r}. {nearest(path, found)}')
+    return found[path]
+
+
+def _event(watcher: Watcher, layer: Any, call: int) -> Event:
+    calls = [event for event in watcher.ended if event.layer is layer]
+    if len(calls) < call:
+        raise ModelError(f'With these inputs {layer.name} runs {len(calls)} times, and call {call} was asked for.')
+    return calls[call - 1]
+
+
+def _count(events: Sequence[Event], event: Event) -> int:
+    return 1 + sum(e.layer is event.layer for e in events[: events.index(event)])
+
+
+def _watch(model: Any, inputs: Arguments, *keep: Any) -> Watcher:
+    watcher = Watcher(keep=keep)
+    run(model, inputs, watcher)
+    return watcher
+
+
+def _others(inputs: Arguments) -> list[Arguments]:
+    # A few items, other numbers, and one item.
+    def some(x: Any) -> Any:
+        return x[:4]
+
+    def other(x: Any) -> Any:
+        return -1.5 * x[:4] if x.dtype.kind == 'f' else x[:4][::-1].copy()
+
+    def one(x: Any) -> Any:
+        return x[:1]
+
+    return [
+        tuple(inference.leaves(change, part) for part in inputs)  # type: ignore[misc]
+        for change in (some, other, one)
+    ]
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if a is None or b is None or tuple(a.shape) != tuple(b.shape):
+        return False
+    a, b = (np.asarray(keras.ops.convert_to_numpy(x), np.float64) for x in (a, b))
+    return bool(
+        np.allclose(a, b, rtol=1e-6, atol=1e-6 * max(1.0, np.abs(b[np.isfinite(b)]).max(initial=0)), equal_nan=True)
+    )
+
+
+class _Found(Exception):
+    pass
+
+
+def _wired(watcher: Watcher, chain: Sequence[Event], inputs: Arguments) -> Any:
+    """The layer of the first call, ending at the last call, which lies in it; the others are on the way there."""
+    outer, *inner = chain
+    layer = outer.layer
+    graph, line = is_graph(layer), is_chain(layer) and hasattr(layer, 'inputs')
+    if not (graph or line):
+        last = chain[-1]
+        at = next(path for path, part in places(layer).items() if part is last.layer)
+        if outer.parent is not None:
+            args, kwargs = filled(outer.form)
+            inputs = tuple(args), {name: value for name, value in kwargs.items() if name != 'training'}
+        return Stop(layer, at, _count([e for e in watcher.ended if e.within(outer)], last), inputs)
+    if not inner:
+        given = layer.inputs[0] if line else layer.input
+        return keras.Model(given, main(layer.outputs[0] if line else layer.output), name=layer.name)
+    target = inner[0]
+    part = target.layer if len(inner) == 1 else _wired(watcher, inner, inputs)
+    if line:
+        row = [*layer.layers[: layer.layers.index(target.layer)], part]
+        made = keras.Sequential([fresh(layer), *row], name=layer.name)
+        return made if len(inner) > 1 or target.plain else keras.Model(made.inputs[0], main(made.outputs[0]))
+    siblings = [e for e in watcher.started if e.parent is outer and e.layer is target.layer]
+    number, seen, found = siblings.index(target) + 1, 0, []
+    if part is not target.layer and number > 1:
+        part.name = f'{part.name}_cut'  # the whole stands beside it in the graph
+
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal seen
+        seen += operation is target.layer
+        if operation is target.layer and seen == number:
+            found.append(main(part(*args, **kwargs)))
+            raise _Found
+        return operation(*args, **kwargs)
+
+    again = fresh(layer)
+    try:
+        rerun(layer, again, call)
+    except _Found:
+        pass
+    return keras.Model(again, found[0], name=layer.name)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    number, free = 2, name
+    while free in taken:
+        number, free = number + 1, f'{name}_{number}'
+    taken.add(free)
+    return free
+
+
+def _step(step: tuple[Any, ...], dtype: str, taken: set[str]) -> Any:
+    kind, *options = step
+    if kind == 'linear':
+        width, to, *how = options
+        layer = keras.layers.Dense(
+            to,
+            use_bias='unbiased' not in how,
+            kernel_initializer='identity' if 'identity' in how else 'glorot_uniform',
+            dtype=dtype,
+            name=_free('projection', taken),
+        )
+        layer.build((None, width))
+        return layer
+    if kind == 'batchnorm':
+        name = _free('projection_norm', taken)
+        layer = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype, name=name)
+        layer.build((None, *options))
+        return layer
+    if kind == 'relu':
+        return keras.layers.ReLU(dtype=dtype, name=_free('projection_relu', taken))
+    return Normalize(dtype=dtype, name=_free('normalize', taken))

@@ -1,0 +1,290 @@
+"""What only Keras has: nested and pretrained models, masks, saving, and flags that the user sees."""
+
+import numpy as np
+import pytest
+
+import finetuner
+from finetuner.errors import ArgumentError, ModelError
+from finetuner.tailor.base import Arguments, apply, plan, tailor
+
+pytestmark = pytest.mark.backends('keras-tensorflow', 'keras-torch', 'keras-jax')
+
+
+def cut(model, inputs, **options):
+    worker = tailor(model)
+    recipe = plan(worker.trace(model, inputs), Arguments(**options), worker.channels_first).recipe
+    return apply(model, recipe, inputs)
+
+
+@pytest.fixture
+def cases(hands):
+    return {case.name: case for case in hands.CASES}
+
+
+def test_a_frozen_copy_leaves_the_flags_and_statistics_of_the_model(cases, hands):
+    case = cases['cnn']
+    model, inputs = case.build(), case.inputs()
+    model.get_layer('one_bn').trainable = False
+    flags = {layer.name: layer.trainable for layer in model.layers}
+    before = hands.statistics(model)
+    made = cut(model, inputs, freeze=['one_conv', 'two_*'], output_dim=4).model
+    assert {layer.name: layer.trainable for layer in model.layers} == flags
+    assert not any(made.get_layer(name).trainable for name in ('one_conv', 'one_bn', 'two_conv', 'two_bn'))
+    assert hands.trainable(made) == {'projection.kernel', 'projection.bias'}
+    hands.train(made, inputs)
+    assert all(np.array_equal(value, before[path]) for path, value in hands.statistics(model).items())
+    assert all(np.array_equal(value, before[path]) for path, value in hands.statistics(made).items())
+
+
+def test_a_compiled_and_trained_model_is_copied_without_its_training(cases, hands):
+    for name in ('mlp', 'subclassed'):
+        case = cases[name]
+        model, inputs = case.build(), case.inputs()
+        hands.train(model, inputs) if name == 'mlp' else model.compile('adam', 'mse')
+        made = tailor(model).copy(model)
+        assert not made.compiled
+        np.testing.assert_array_equal(hands.call(made, inputs), hands.call(model, inputs))
+        assert not {id(v) for v in made.variables} & {id(v) for v in model.variables}
+
+
+def test_masks_of_embeddings_reach_the_pooling(cases, hands):
+    case = cases['lstm']
+    model, ids = case.build(), case.inputs()
+    tokens = hands.activation(model, ids, case)
+    kept = (ids != 0)[..., None]
+    expected = np.where(kept, tokens, 0).sum(1) / kept.sum(1)
+    np.testing.assert_allclose(hands.call(cut(model, ids, layer_name='both').model, ids), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['subclassed', 'block in a graph'])
+@pytest.mark.parametrize('pooling', ['mean', 'max', 'gem', 'attention', 'cls'])
+def test_the_input_named_attention_mask_reaches_the_pooling(cases, hands, name, pooling):
+    case = cases[name]
+    model, inputs = case.build(), case.inputs()
+    made = cut(model, inputs, layer_name=case.layer, pooling=pooling).model
+    vectors = hands.call(made, inputs)
+    short = {key: x[1:2, :4] for key, x in inputs.items()}  # the second item has four tokens
+    np.testing.assert_allclose(hands.call(made, short), vectors[1:2], atol=1e-5)
+    if pooling in ('gem', 'attention'):
+        assert hands.reached(made, inputs) == hands.trainable(made)
+
+
+@pytest.mark.parametrize('name', ['cnn', 'nested', 'inside a block', 'block in a graph'])
+def test_a_tailored_model_is_saved_and_loaded_as_any_keras_model(cases, hands, name, tmp_path):
+    import keras
+
+    case = cases[name]
+    model, inputs = case.build(), case.inputs()
+    pooling = 'gem' if 'block' in name else None
+    made = cut(model, inputs, layer_name=case.layer, output_dim=5, normalize=True, pooling=pooling).model
+    made.save(tmp_path / 'model.keras')
+    again = keras.models.load_model(tmp_path / 'model.keras')
+    np.testing.assert_allclose(hands.call(again, inputs), hands.call(made, inputs), atol=1e-6)
+    assert hands.weights(again).keys() == hands.weights(made).keys()
+    made.summary(print_fn=lambda *_, **__: None)
+
+
+@pytest.mark.parametrize('name', ['nested', 'shared', 'subclassed', 'block in a graph'])
+def test_it_embeds_and_is_fitted(cases, hands, name):
+    case = cases[name]
+    model, inputs = case.build(), case.inputs()
+    made = cut(model, inputs, layer_name=case.layer, output_dim=4).model
+    if isinstance(inputs, list):
+        inputs = dict(zip(('left', 'right'), inputs, strict=True))
+    items = list(inputs)
+    if isinstance(inputs, dict):
+        items = [dict(zip(inputs, row, strict=True)) for row in zip(*inputs.values(), strict=True)]
+    vectors = finetuner.embed(made, items)
+    np.testing.assert_allclose(vectors, hands.call(made, inputs), atol=1e-5)
+    before = hands.weights(made)
+    data = [(item, i % 2) for i, item in enumerate(items)]
+    finetuner.fit(made, data, epochs=1, batch_size=4, learning_rate=0.01)
+    assert any(not np.array_equal(value, before[path]) for path, value in hands.weights(made).items())
+
+
+def test_models_of_keras_applications_are_cut_before_their_classifier(hands):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, classes=7)
+    inputs = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype('float32')
+    found = cut(model, inputs, freeze_layer=-1, output_dim=8)
+    assert found.way == 'graph'
+    assert hands.call(found.model, inputs).shape == (2, 8)
+    assert found.model.layers[-2].name == 'global_average_pooling2d' or 'pool' in found.model.layers[-2].name
+
+
+def test_lists_are_the_same_on_every_engine(cases):
+    rows = {}
+    for name in ('lstm', 'nested', 'subclassed'):
+        model = cases[name].build()
+        found = tailor(model).trace(model, cases[name].inputs())
+        rows[name] = [(x.name, x.path, x.shape, x.parameters) for x in found]
+    assert [r[1].rstrip('_0123456789') for r in rows['lstm']] == [
+        'words',
+        'both.forward_lstm',
+        'both.backward_lstm',
+        'both',
+        'last',
+        'classifier',
+        '',
+    ]
+    assert rows['lstm'][3][2:] == ((None, 6, 12), 720)
+    assert [r[1] for r in rows['nested'][:-1]] == [
+        'first',
+        'middle.inner.a',
+        'middle.inner.b',
+        'middle.inner',
+        'middle.skip',
+        'middle',
+        'head',
+    ]
+    assert [r[1] for r in rows['subclassed'][:8]] == [
+        'token',
+        'scale',
+        'words',
+        'block_0.gain',
+        'block_0.norm',
+        'block_0.up',
+        'block_0.down',
+        'block_0.drop',
+    ]
+
+
+def test_a_dict_of_outputs_ends_where_its_main_tensor_is_made(cases, hands):
+    case = cases['subclassed']
+    model, inputs = case.build(), case.inputs()
+    found = tailor(model).cut(model, '', 1, inputs)
+    assert 'classifier.kernel' not in hands.weights(found.model)
+    np.testing.assert_allclose(hands.call(found.model, inputs), hands.call(model, inputs), atol=1e-6)
+
+
+def test_what_keras_cannot_do_is_refused(cases, hands):
+    case = cases['shared']
+    model, inputs = case.build(), case.inputs()
+    with pytest.raises(ArgumentError, match=r"tower.*runs 2 times.*'tower#1' or 'tower#2'"):
+        cut(model, inputs, layer_name='tower')
+    with pytest.raises(ModelError, match=r'\(4, 7\) float32.*\n?.*input_size'):
+        tailor(model).trace(model, [inputs[0][:, :7], inputs[1]])
+    with pytest.raises(ArgumentError, match='keras.layers.Layer'):
+        tailor(model).attach(model, None, (('module',),), print)
+
+
+def test_a_tower_is_cut_in_its_second_call(hands):
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    x = keras.Input((6,))
+    tower = keras.Model(x, layers.Dense(5, name='b')(layers.Dense(7, name='a')(x)), name='tower')
+    left, right = keras.Input((6,)), keras.Input((6,))
+    model = keras.Model([left, right], layers.Dense(2, name='logits')(tower(right) + tower(left)))
+    inputs = [np.random.default_rng(i).standard_normal((3, 6)).astype('float32') for i in (0, 1)]
+    for call, side in ((1, 1), (2, 0)):
+        found = cut(model, inputs, layer_name=f'tower.a#{call}')
+        kernel, bias = tower.get_layer('a').get_weights()
+        np.testing.assert_allclose(hands.call(found.model, inputs), inputs[side] @ kernel + bias, atol=1e-5)
+
+
+def test_subclassed_models_of_many_forms(hands):
+    import keras
+    from keras import layers, ops
+
+    class Deep(layers.Layer):
+        def __init__(self, depth, **kwargs):
+            super().__init__(**kwargs)
+            self.inner = Deep(depth - 1, name=f'deep{depth - 1}') if depth else layers.Dense(6, name='leaf')
+            self.after = layers.Dense(6, name='after')
+
+        def call(self, x):
+            return self.after(ops.relu(self.inner(x)))
+
+    class Net(keras.Model):
+        """Heads before bodies, a nested graph, a loop over a list, an input that is a dict, weights that are tied."""
+
+        def __init__(self, widths):
+            super().__init__()
+            self.head = layers.Dense(2)
+            x = keras.Input((6,))
+            self.body = keras.Sequential(
+                [x, layers.Dense(6, name='one'), layers.BatchNormalization(name='two')], name='body'
+            )
+            self.table = {'rows': [layers.Dense(n) for n in widths]}
+            self.deep = Deep(2, name='deep')
+            self.words = layers.Embedding(6, 6, name='words')
+            self.words.build(())
+
+        def call(self, batch, training=None):
+            x = self.body(batch['x'])
+            for row in self.table['rows']:
+                x = ops.tanh(row(x))
+            x = self.deep(x @ ops.transpose(ops.convert_to_tensor(self.words.embeddings)))
+            return self.head(x + self.words(batch['ids']))
+
+    keras.utils.set_random_seed(0)
+    model = Net(range(5, 7))
+    inputs = {'x': np.random.default_rng(0).standard_normal((4, 6)).astype('float32'), 'ids': np.arange(4)}
+    items = [dict(zip(inputs, row, strict=True)) for row in zip(*inputs.values(), strict=True)]
+    worker = tailor(model)
+    paths = [x.path for x in worker.trace(model, inputs)]
+    assert {'body', 'body.two', 'deep.deep1.deep0.leaf', 'deep.deep1.deep0.after', 'words'} <= set(paths)
+    for path, words in (('body.one', False), ('deep.deep1.deep0.leaf', True), ('deep', True)):
+        found = cut(model, inputs, layer_name=path, freeze=['body'], output_dim=3)
+        assert found.way == 'wrapper'
+        assert any('words' in name for name in hands.weights(found.model)) == words
+        assert hands.reached(found.model, inputs) == hands.trainable(found.model)
+        again = cut(found.model, inputs, layer_name='projection')  # a tailored model is a model
+        np.testing.assert_allclose(hands.call(again.model, inputs), hands.call(found.model, inputs), atol=1e-6)
+        np.testing.assert_allclose(finetuner.embed(found.model, items), hands.call(found.model, inputs), atol=1e-5)
+
+
+def test_a_model_that_was_never_called_is_tailored(hands):
+    import keras
+    from keras import layers
+
+    model = keras.Sequential([layers.Dense(6, activation='relu'), layers.Dense(3, name='classifier')])
+    inputs = np.ones((4, 5), 'float32')
+    assert tailor(model).sample(model) is None
+    found = cut(model, inputs)
+    assert found.way == 'structural' and hands.call(found.model, inputs[:3]).shape == (3, 6)
+
+
+def test_the_sample_of_a_model_fits_it(cases, hands):
+    for case in cases.values():
+        model = case.build()
+        inputs = tailor(model).sample(model)
+        assert (inputs is None) == case.name.startswith(('subclassed', 'inside'))
+        if inputs is not None:
+            assert tailor(model).trace(model, inputs)
+
+
+def test_functional_models_with_a_call_of_their_own_are_no_graphs(hands):
+    import keras
+    from keras import layers
+
+    class Own(keras.Model):
+        def __init__(self):
+            x = keras.Input((6,))
+            super().__init__(x, layers.Dense(3, name='classifier')(layers.Dense(5, name='body')(x)))
+
+        def call(self, inputs, training=None, mask=None):
+            return super().call(2 * inputs, training=training, mask=mask)
+
+    model, inputs = Own(), np.ones((4, 6), 'float32')
+    found = cut(model, inputs)
+    kernel, bias = model.get_layer('body').get_weights()
+    assert found.way == 'wrapper'
+    np.testing.assert_allclose(hands.call(found.model, inputs), 2 * inputs @ kernel + bias, atol=1e-5)
+    vectors = finetuner.embed(found.model, inputs)
+    np.testing.assert_allclose(vectors, 2 * inputs @ kernel + bias, atol=1e-5)
+
+
+def test_half_precision_is_pooled_in_full(hands):
+    import keras
+    from keras import layers
+
+    x = keras.Input((4, 6))
+    model = keras.Model(x, layers.Dense(8, dtype='mixed_float16')(x))
+    found = cut(model, np.ones((2, 4, 6), 'float32'), pooling='gem', output_dim=3)
+    assert str(hands.call(found.model, np.ones((2, 4, 6), 'float32')).dtype) == 'float32'
+    assert {v.dtype for v in found.model.trainable_variables} == {'float32'}
