@@ -18,7 +18,7 @@ class Arguments(NamedTuple):
     """What the user asked for; see `finetuner.to_embedding_model`."""
 
     layer_name: str | None = None
-    freeze: bool | str | Sequence[str] = False
+    freeze: bool | str | Sequence[str] | None = False
     freeze_layer: int | None = None
     output_dim: int | None = None
     pooling: str | Mapping[str, Any] | None = None
@@ -54,9 +54,9 @@ def plan(layers: Sequence[Layer], arguments: Arguments, channels_first: bool = T
     frozen = _frozen(layers, row, arguments)
     learns = bool(pooling and (pooling.name == 'attention' or (pooling.name == 'gem' and pooling.learn)))
     trains = any(step[0] in ('linear', 'batchnorm', 'module') for step in head) or learns
-    if '' in frozen and not trains:
+    if frozen and not trains and _is_all(layers[: row + 1], frozen):
         raise ArgumentError(
-            'freeze=True freezes everything, and there is no head to train: give output_dim=128 or a projection_head.'
+            'Everything would be frozen, and there is no head to train: give output_dim=128 or a projection_head.'
         )
     return Plan(Recipe(layer.path, layer.call, frozen, pooling, head), why)
 
@@ -175,7 +175,7 @@ def _head(arguments: Arguments, width: int) -> tuple[tuple[Any, ...], ...]:
 
 
 def _frozen(layers: Sequence[Layer], cut: int, arguments: Arguments) -> tuple[str, ...]:
-    names, count = arguments.freeze, arguments.freeze_layer
+    names, count = arguments.freeze or False, arguments.freeze_layer
     if count is not None and names is not False:
         raise ArgumentError('Give freeze or freeze_layer, not both.')
     if count is not None:
@@ -193,6 +193,13 @@ def _frozen(layers: Sequence[Layer], cut: int, arguments: Arguments) -> tuple[st
             raise ArgumentError(f'freeze: {name!r} runs only after the cut at {layers[cut].name}, so it is not there.')
         frozen += kept
     return topmost(frozen)
+
+
+def _is_all(used: Sequence[Layer], frozen: Sequence[str]) -> bool:
+    # Whether no weights are left; blocks consist of what is in them.
+    holders = {layer.path.rpartition('.')[0] for layer in used}
+    heavy = [layer.path for layer in used if layer.parameters and layer.path and layer.path not in holders]
+    return all(any(inside(path, place) for place in frozen) for path in heavy)
 
 
 def _first_blocks(layers: Sequence[Layer], cut: int, count: int) -> tuple[str, ...]:

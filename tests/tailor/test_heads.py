@@ -2,6 +2,7 @@
 
 import pytest
 
+from finetuner.errors import ArgumentError
 from finetuner.tailor.blocks import blocks, repeated
 from finetuner.tailor.heads import head
 from finetuner.tailor.layers import Call, listed
@@ -76,7 +77,7 @@ def test_a_norm_belongs_to_the_block_before_it():
     layers = rows(*conv, ('fc', 'Linear', (10,), 90))
     assert blocks(layers) == ['conv1', 'conv2', 'fc']
     assert plan(layers, Arguments(freeze_layer=-1)).recipe.frozen == ('conv1', 'bn1')
-    assert plan(layers, Arguments(freeze_layer=2)).recipe.frozen == ('conv1', 'bn1', 'conv2', 'bn2')
+    assert plan(layers, Arguments(freeze_layer=2, output_dim=4)).recipe.frozen == ('conv1', 'bn1', 'conv2', 'bn2')
     pre = [
         (f'layers.{i}.{name}', kind, (5, 8), 9)
         for i in (0, 1)
@@ -84,3 +85,14 @@ def test_a_norm_belongs_to_the_block_before_it():
     ]
     layers = rows(*pre[:2], ('layers.0', 'Block', (5, 8), 18), *pre[2:], ('layers.1', 'Block', (5, 8), 18))
     assert plan(layers, Arguments(freeze_layer=1)).recipe.frozen == ('layers.0',)
+
+
+@pytest.mark.parametrize(
+    'options', [{'freeze': True}, {'freeze': ['*']}, {'freeze_layer': 2}, {'freeze': ['body', 'last']}]
+)
+def test_nothing_left_to_train_is_an_error_however_it_was_said(options):
+    layers = rows(('body', 'Linear', (8,), 10), ('act', 'ReLU', (8,), 0), ('last', 'Linear', (16,), 10))
+    with pytest.raises(ArgumentError, match='Everything would be frozen'):
+        plan(layers, Arguments(**options))
+    assert plan(layers, Arguments(**options, output_dim=4)).recipe.frozen
+    assert plan(layers, Arguments(freeze=None)).recipe.frozen == ()
