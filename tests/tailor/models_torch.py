@@ -254,6 +254,8 @@ CASES = [
     Case('cnn', seeded(CNN), floats(3, 8, 8), None, 'bn2', 'graph', 16),
     Case('cnn within', seeded(CNN), floats(3, 8, 8), 'conv2d_3', 'conv2', 'graph', 16),
     Case('resnet', seeded(ResNet), floats(3, 32, 32), None, 'avgpool', 'graph', 16),
+    Case('before relu in place', seeded(ResNet), floats(3, 32, 32), 'batchnorm2d_2', 'bn1', 'graph', 8),
+    Case('vgg before relu', seeded(vgg), floats(3, 8, 8), 'linear_8', '1.1', 'structural', 32),
     Case('resnet stage', seeded(ResNet), floats(3, 32, 32), 'layer1', 'layer1', 'graph', 8),
     Case('resnet block', seeded(ResNet), floats(3, 32, 32), 'layer2.0', 'layer2.0', 'graph', 16),
     Case(
@@ -346,7 +348,7 @@ def call(model, inputs, training=False):
 def activation(model, inputs, case):
     found = []
     target = model.get_submodule(case.path)
-    handle = target.register_forward_hook(lambda module, args, output: found.append(case.main(output)))
+    handle = target.register_forward_hook(lambda module, args, output: found.append(case.main(output).clone()))
     with torch.no_grad():
         Encoder(model.eval()).call(inputs)
     handle.remove()

@@ -16,7 +16,7 @@ from torch import fx, nn
 
 from finetuner.backends.torch.encoder import Encoder
 from finetuner.backends.torch.stopped import CutOff, Stopped
-from finetuner.backends.torch.tracing import activation, entered_until, run, same_tensor, undisturbed
+from finetuner.backends.torch.tracing import activation, entered_until, main, run, same_tensor, undisturbed
 from finetuner.errors import ModelError
 from finetuner.inference import leaves
 from finetuner.tailor.base import Cut
@@ -30,9 +30,9 @@ def cut(model: nn.Module, at: str, call: int, inputs: Inputs) -> Cut:
     tensor, output = activation(model, inputs, at, call)
     if tensor is None:
         raise ModelError(f'{at or "The model"} gives a {type(output).__name__} and no tensor: it cannot be cut there.')
-    if tensor is output and not at:
+    if output is main(output) and not at:
         return Cut(model, 'whole')
-    if tensor is not output:  # a pooler beside it need not run
+    if output is not main(output):  # a pooler beside it need not run
         at, call = same_tensor(model, inputs, at, call)
     checks = _expected(model, inputs, at, call)
     unused = _unused(model, inputs, at, call)

@@ -130,18 +130,22 @@ def given(inputs: Inputs) -> str:
 def activation(
     model: nn.Module, inputs: Inputs, at: str, call: int, training: bool = False
 ) -> tuple[torch.Tensor | None, Any]:
-    """The main tensor that a layer gave in a call, and its whole output."""
-    found: list[Any] = []
-    target = model.get_submodule(at)
-    handle = target.register_forward_hook(lambda module, args, output: found.append(output))
+    """A copy of the main tensor that a layer gave in a call, and its whole output."""
+    found: list[tuple[torch.Tensor | None, Any]] = []
+
+    def record(module: nn.Module, _: Any, output: Any) -> None:
+        tensor = main(output)
+        # A copy, because ReLU(inplace=True) may follow.
+        found.append((None if tensor is None else tensor.clone(), output))
+
+    handle = model.get_submodule(at).register_forward_hook(record)
     try:
         run(model, inputs, training)
     finally:
         handle.remove()
     if len(found) < call:
         raise ModelError(f'{at} ran {len(found)} times with these inputs, and its call {call} was asked for.')
-    output = found[call - 1]
-    return main(output), output
+    return found[call - 1]
 
 
 def _dtype(tensor: Any) -> str:
