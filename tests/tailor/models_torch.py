@@ -99,6 +99,39 @@ class ResNet(nn.Module):
         return self.fc(torch.flatten(self.avgpool(x), 1))
 
 
+class MBConv(nn.Module):
+    """Depthwise convolution, squeeze and excitation."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.block = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
+            nn.BatchNorm2d(width),
+            nn.SiLU(inplace=True),
+        )
+        self.fc1, self.fc2 = nn.Conv2d(width, 4, 1), nn.Conv2d(4, width, 1)
+        self.project, self.bn = nn.Conv2d(width, width, 1, bias=False), nn.BatchNorm2d(width)
+
+    def forward(self, x):
+        y = self.block(x)
+        scale = torch.sigmoid(self.fc2(F.silu(self.fc1(F.adaptive_avg_pool2d(y, 1)))))
+        return x + self.bn(self.project(scale * y))
+
+
+class EfficientNet(nn.Module):
+    """Laid out as torchvision's."""
+
+    def __init__(self):
+        super().__init__()
+        stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.SiLU(inplace=True))
+        self.features = nn.Sequential(stem, nn.Sequential(MBConv(8)), nn.Sequential(MBConv(8), MBConv(8)))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Sequential(nn.Dropout(0.2, inplace=True), nn.Linear(8, 1000))
+
+    def forward(self, x):
+        return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
+
+
 def vgg():
     """A Sequential of Sequentials, three levels deep."""
     body = nn.Sequential(
@@ -267,6 +300,7 @@ CASES = [
         'graph',
         16,
     ),
+    Case('efficientnet', seeded(EfficientNet), floats(3, 16, 16), None, 'avgpool', 'graph', 8),
     Case('vgg', seeded(vgg), floats(3, 8, 8), None, '1.2', 'structural', 32),
     Case('vgg body', seeded(vgg), floats(3, 8, 8), '0.1.0.0', '0.1.0.0', 'structural', 16),
     Case('head first', seeded(HeadFirst), floats(12), None, 'body.1', 'structural', 16),
