@@ -174,20 +174,50 @@ def explained(found: Plan) -> str:
     return ' '.join(parts)
 
 
+def as_needed(model: Any, inputs: Inputs, wanted: bool | None = None, **options: Any) -> Any:
+    """The model, or the embedding model made of it if that is asked for or needed; says why in the log.
+
+    Args:
+        model: of any framework.
+        inputs: a batch.
+        wanted: True tailors, False does not; None does if options are given, if the model does not give (B, D), or if
+            its last layer is certainly a classifier.
+        **options: of `to_embedding_model`; what is None or False is not given.
+
+    Raises:
+        ArgumentError: options are given and `wanted` is False.
+    """
+    options = {name: value for name, value in options.items() if value is not None and value is not False}
+    if wanted is False:
+        if options:
+            raise ArgumentError(f'to_embedding_model=False, but {enumerated(list(options))} can only be had with it.')
+        return model
+    if wanted is None and not options:
+        why = lack(model, inputs)
+        if why is None:
+            return model
+        logger.info('An embedding model is made of this one: %s. to_embedding_model=False leaves it as it is.', why)
+    return to_embedding_model(model, inputs=inputs, **options)
+
+
 def lack(model: Any, inputs: Inputs) -> str | None:
-    """Why a model is no embedding model, for a sentence; None if it gives (B, D) and no known classifier does.
+    """Why a model is no embedding model, for a sentence; None if it gives (B, D) and is certainly no classifier.
 
     Args:
         model: of any framework.
         inputs: a batch.
     """
+    worker, inputs = base.tailor(model), few(inputs)
     try:
         inference.checked(inference.encoder(model).forward(inputs), inference.length(inputs))
     except ModelError:
-        worker = base.tailor(model)
         last = worker.trace(model, inputs)[-1]
-        return f'its output is {shown(last.shape) if last.shape else "no tensor"} and not (B, D)'
-    layers = base.tailor(model).trace(model, inputs)
+        whole = shown(last.shape) if last.shape else 'no tensor'
+        return f'its output is {whole}, and not a tensor (B, D)'
+    try:
+        layers = worker.trace(model, inputs)
+    except ModelError:  # it gives vectors, and how is not to be seen
+        return None
     found = head(layers)
     if found is not None and found.sure:
         return f'{layers[found.row].name} is a classification head ({found.why})'

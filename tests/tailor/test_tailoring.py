@@ -11,7 +11,7 @@ import finetuner
 from finetuner.errors import ArgumentError, ModelError
 from finetuner.tailor import Recipe, rebuild, recipe_of, summary
 from finetuner.tailor.table import table
-from finetuner.tailor.tailoring import few, lack
+from finetuner.tailor.tailoring import as_needed, few, lack
 
 pytestmark = pytest.mark.backends('torch', 'keras-tensorflow', 'keras-torch', 'keras-jax', 'paddle')
 
@@ -97,6 +97,18 @@ def test_a_classifier_lacks_something_and_an_embedding_model_nothing(mlp):
     assert 'classification head' in lack(model, inputs)
     tailored = finetuner.to_embedding_model(model, inputs=inputs)
     assert lack(tailored, inputs) is None
+
+
+def test_it_is_tailored_when_asked_for_or_needed(mlp, hands):
+    model, inputs = mlp
+    assert as_needed(model, inputs, False) is model
+    made = as_needed(model, inputs)
+    assert made is not model and as_needed(made, inputs) is made
+    assert hands.call(as_needed(made, inputs, output_dim=4), inputs).shape == (4, 4)
+    assert as_needed(made, inputs, freeze=False, freeze_layer=None) is made
+    assert as_needed(made, inputs, True) is not made
+    with pytest.raises(ArgumentError, match=r"to_embedding_model=False.*'output_dim'"):
+        as_needed(model, inputs, False, output_dim=4)
 
 
 def test_its_weights_are_saved_and_loaded(mlp, tmp_path):
