@@ -13,7 +13,7 @@ from pathlib import Path
 
 from finetuner.losses import registry
 from finetuner.losses.base import Wrapper
-from finetuner.losses.names import LOSSES, MINERS, WRAPPERS, find
+from finetuner.losses.names import LOSSES, MINERS, REGULARIZERS, WRAPPERS, find
 
 DOCS = Path(__file__).resolve().parent
 SECTIONS = ('Args', 'Raises', 'Returns', 'Attributes')
@@ -27,7 +27,21 @@ def pages() -> dict[Path, str]:
             if find(name, kind).__name__ == name:  # others are old names of the same
                 found[DOCS / folder / f'{name}.md'] = page(find(name, kind), folder)
         found[DOCS / folder / 'README.md'] = index(kind, folder, names)
+    found[DOCS / 'losses' / 'regularizers.md'] = regularizers()
     return found
+
+
+def regularizers() -> str:
+    """The page of what `RegularizedLoss` adds to a loss."""
+    lines = ['# Regularizers', '', 'What [RegularizedLoss](RegularizedLoss.md) adds to a loss, by name.']
+    for name in REGULARIZERS:
+        cls = find(name, 'regularizer')
+        prose, sections, _ = parts(inspect.getdoc(cls) or '')
+        lines += ['', f'## {name}', '', *_prose(prose)]
+        if cls.of_classes:
+            lines += ['', '*For:* learned classes alone.']
+        lines += _table(cls, sections)
+    return '\n'.join(lines) + '\n'
 
 
 def index(kind: str, folder: str, names: Iterable[str]) -> str:
@@ -41,6 +55,8 @@ def index(kind: str, folder: str, names: Iterable[str]) -> str:
             continue
         use = re.search(r'When to use: (.*?)(\n\n|$)', inspect.getdoc(cls) or '', re.DOTALL)
         lines.append(f'| [{name}]({name}.md) | {" ".join(use[1].split()) if use else ""} |')
+    if folder == 'losses':
+        lines.append('| [regularizers](regularizers.md) | with `RegularizedLoss` |')
     if old:
         lines += ['', 'Old names: ' + ' '.join(old)]
     guide = 'which-one' if folder == 'losses' else 'miners'
@@ -54,13 +70,7 @@ def page(cls: type, folder: str) -> str:
     lines = [f'# {cls.__name__}', '', *_prose(prose)]
     if folder == 'losses' and not issubclass(cls, Wrapper):
         lines += ['', f'*Data:* {registry._needs(cls())}.']
-    options = [field for field in fields(cls) if field.init]
-    if options:
-        meaning = entries(sections.get('Args', []))
-        lines += ['', '| parameter | default | |', '|---|---|---|']
-        lines += [
-            f'| `{o.name}` | {_default(o)} | {meaning.get(o.name, "").replace("|", chr(92) + "|")} |' for o in options
-        ]
+    lines += _table(cls, sections)
     if 'Raises' in sections:
         lines += ['', '*Raises* ' + ' '.join(f'`{name}`: {text}' for name, text in entries(sections['Raises']).items())]
     example = [
@@ -111,6 +121,15 @@ def entries(lines: list[str]) -> dict[str, str]:
         elif line.strip() and name:
             found[name] += ' ' + line.strip()
     return found
+
+
+def _table(cls: type, sections: dict[str, list[str]]) -> list[str]:
+    options = [field for field in fields(cls) if field.init]
+    if not options:
+        return []
+    meaning = {name: text.replace('|', '\\|') for name, text in entries(sections.get('Args', [])).items()}
+    rows = [f'| `{option.name}` | {_default(option)} | {meaning.get(option.name, "")} |' for option in options]
+    return ['', '| parameter | default | |', '|---|---|---|', *rows]
 
 
 def _prose(lines: list[str]) -> list[str]:

@@ -1,14 +1,4 @@
-"""For every anchor the hardest or easiest positive and negative, as the original Finetuner chose them.
-
-| strategy | positive                                     | negative                                     |
-|----------|----------------------------------------------|----------------------------------------------|
-| hard     | the farthest                                 | the nearest                                  |
-| semihard | the farthest nearer than the chosen negative | the nearest farther than the chosen positive |
-| easy     | the nearest                                  | the farthest                                 |
-| all      | all                                          | all                                          |
-
-Of equals the first is taken, and a distance of zero is a distance like any other.
-"""
+"""For every anchor the hardest or easiest positive and negative, as the original Finetuner chose them."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,6 +17,15 @@ FAR = 1e30  # beyond any distance, finite so that differences of it stay numbers
 @dataclass(frozen=True)
 class TripletEasyHardMiner(Miner):
     """One positive and one negative per anchor; anchors that lack either are dropped.
+
+    | strategy | positive                                     | negative                                     |
+    |----------|----------------------------------------------|----------------------------------------------|
+    | hard     | the farthest                                 | the nearest                                  |
+    | semihard | the farthest nearer than the chosen negative | the nearest farther than the chosen positive |
+    | easy     | the nearest                                  | the farthest                                 |
+    | all      | all                                          | all                                          |
+
+    Of equals the first is taken, and a distance of zero is a distance like any other.
 
     When to use: 'hard' with 'semihard' where hinges over all triplets have become mostly zero.
 
@@ -75,6 +74,8 @@ class TripletEasyHardMiner(Miner):
 @dataclass(frozen=True)
 class SiameseEasyHardMiner(TripletEasyHardMiner):
     """One positive pair and one negative pair per item, every unordered pair looked at once, from its first item.
+
+    The strategies are those of `TripletEasyHardMiner`; an item that lacks one of the two keeps the other.
 
     When to use: with `SiameseLoss`, to repeat the original. Late items of a batch see few candidates there;
     `TripletEasyHardMiner` has no such bias, and serves losses on pairs as well.
