@@ -1,6 +1,7 @@
 """What only PyTorch has: modules that are pickled, compiled, moved, hooked and cut in odd places."""
 
 import copy
+import json
 import pickle
 import threading
 
@@ -9,7 +10,8 @@ import pytest
 
 import finetuner
 from finetuner.errors import ArgumentError, ModelError
-from finetuner.tailor import summary
+from finetuner.tailor import recipe_of, summary
+from tests.fresh import run
 
 pytestmark = pytest.mark.backends('torch')
 
@@ -212,3 +214,26 @@ def test_frozen_spectral_norms_stand_still(hands):
     before = hands.statistics(model)
     hands.train(model, inputs)
     assert before and all(np.array_equal(before[name], value) for name, value in hands.statistics(model).items())
+
+
+def test_another_process_makes_the_same_model_from_recipe_and_weights(models, tmp_path):
+    case = models['bert classifier']
+    model, inputs = tailored(case, freeze_layer=1, output_dim=4, pooling=None), case.inputs()
+    (tmp_path / 'recipe.json').write_text(json.dumps(recipe_of(model).to_dict()))
+    finetuner.save(model, tmp_path / 'weights')
+    np.save(tmp_path / 'vectors.npy', finetuner.inference.encoder(model).embed(inputs))
+    run(
+        f"""
+import json
+from pathlib import Path
+import numpy as np
+import finetuner
+from finetuner.tailor import Recipe, rebuild
+from tests.tailor import models_torch
+case = next(case for case in models_torch.CASES if case.name == {case.name!r})
+folder, inputs = Path({str(tmp_path)!r}), case.inputs()
+model = rebuild(case.build(), Recipe.from_dict(json.loads((folder / 'recipe.json').read_text())), inputs)
+vectors = finetuner.inference.encoder(finetuner.load(folder / 'weights', model)).embed(inputs)
+assert np.array_equal(vectors, np.load(folder / 'vectors.npy'))
+"""
+    )
