@@ -153,6 +153,7 @@ def find(layers: Sequence[Layer], name: str) -> int:
     paths = {layers[i].path for i in found}
     names = [layers[i].name for i in found]
     if len(paths) > 1:
+        names = names if len(set(names)) == len(names) else list(dict.fromkeys(layers[i].path for i in found))
         raise ArgumentError(f'layer_name={name!r} means {len(paths)} layers: {enumerated(names)}. Name one of them.')
     if len(found) > 1:
         if len(set(names)) < len(names):

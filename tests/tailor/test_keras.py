@@ -18,7 +18,7 @@ def cut(model, inputs, **options):
 
 @pytest.fixture
 def cases(hands):
-    return {case.name: case for case in hands.CASES}
+    return {case.name: case for case in hands.ALL}
 
 
 def test_a_frozen_copy_leaves_the_flags_and_statistics_of_the_model(cases, hands):
@@ -102,6 +102,7 @@ def test_it_embeds_and_is_fitted(cases, hands, name):
     assert any(not np.array_equal(value, before[path]) for path, value in hands.weights(made).items())
 
 
+@pytest.mark.backends('keras-tensorflow', 'keras-torch')  # on jax each layer is compiled by itself
 def test_models_of_keras_applications_are_cut_before_their_classifier(hands):
     import keras
 
@@ -250,7 +251,7 @@ def test_a_model_that_was_never_called_is_tailored(hands):
 
 
 def test_the_sample_of_a_model_fits_it(cases, hands):
-    for case in cases.values():
+    for case in hands.CASES:
         model = case.build()
         inputs = tailor(model).sample(model)
         assert (inputs is None) == case.name.startswith(('subclassed', 'inside'))
@@ -288,3 +289,17 @@ def test_half_precision_is_pooled_in_full(hands):
     found = cut(model, np.ones((2, 4, 6), 'float32'), pooling='gem', output_dim=3)
     assert str(hands.call(found.model, np.ones((2, 4, 6), 'float32')).dtype) == 'float32'
     assert {v.dtype for v in found.model.trainable_variables} == {'float32'}
+
+
+@pytest.mark.parametrize('name', ['cnn', 'mlp'])
+def test_a_head_may_have_the_name_of_a_layer(cases, hands, name):
+    import keras
+
+    case = cases[name]
+    model, inputs = case.build(), case.inputs()
+    head = keras.layers.Dense(3, name='hidden' if name == 'mlp' else 'sum')
+    worker = tailor(model)
+    recipe = plan(worker.trace(model, inputs), Arguments(projection_head=head)).recipe
+    made = apply(model, recipe, inputs, projection_head=head).model
+    assert hands.call(made, inputs).shape == (4, 3)
+    assert hands.reached(made, inputs) == hands.trainable(made)

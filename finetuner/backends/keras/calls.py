@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from importlib import import_module
-from threading import Lock
+from threading import RLock
 from typing import Any
+from weakref import WeakSet, finalize
 
 import keras
 
@@ -13,8 +14,9 @@ from finetuner import inference
 from finetuner.tailor.layers import MAIN
 
 _watchers: ContextVar[tuple[Any, ...]] = ContextVar('watchers', default=())
-_lock, _open = Lock(), 0
+_lock, _open = RLock(), 0
 _own: Any = None
+_prepared: WeakSet[Any] = WeakSet()
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -53,16 +55,21 @@ class Watcher:
         stop: asked with every call that has ended; where it says yes, the run ends with `Stopped`. Such a watcher looks
             at no shapes, which compilers may not know.
         keep: the layers whose outputs are kept; None keeps all of them.
+        only: the one layer whose calls it sees; None sees all.
     """
 
-    def __init__(self, stop: Callable[[Event], bool] | None = None, keep: Sequence[Any] | None = ()) -> None:
+    def __init__(
+        self, stop: Callable[[Event], bool] | None = None, keep: Sequence[Any] | None = (), only: Any = None
+    ) -> None:
         self.started: list[Event] = []
         self.ended: list[Event] = []
-        self._stop, self._keep = stop, keep
+        self._stop, self._keep, self._only = stop, keep, only
         self._stack: list[Event] = []
 
     def enter(self, layer: Any, args: Any, kwargs: Any) -> Event | None:
         """A call begins; None where nobody need know."""
+        if self._only is not None and layer is not self._only:
+            return None
         if self._stack and opaque(self._stack[-1].layer):
             return None
         form = [described(args), described(kwargs)] if layer._layers and self._stop is None else None
@@ -104,25 +111,45 @@ def opaque(layer: Any) -> bool:
 @contextmanager
 def watched(watcher: Watcher) -> Iterator[None]:
     """While this is open, the watcher sees the calls of layers in this thread."""
+    _begin()
+    token = _watchers.set((*_watchers.get(), watcher))
+    try:
+        yield
+    finally:
+        _watchers.reset(token)
+        _end()
+
+
+def prepare(model: Any) -> None:
+    """While the model lives, `watched` takes no time: to put something in a class makes Python slow for a while."""
+    if model not in _prepared:
+        _prepared.add(model)
+        _begin()
+        finalize(model, _end).atexit = False
+
+
+def _begin() -> None:
     global _open, _own
     with _lock:
         if not _open:
             _own = keras.layers.Layer.__call__
             keras.layers.Layer.__call__ = _call
         _open += 1
-    token = _watchers.set((*_watchers.get(), watcher))
-    try:
-        yield
-    finally:
-        _watchers.reset(token)
-        with _lock:
-            _open -= 1
-            if not _open:
-                keras.layers.Layer.__call__ = _own
+
+
+def _end() -> None:
+    global _open
+    with _lock:
+        _open -= 1
+        if not _open:
+            keras.layers.Layer.__call__ = _own
 
 
 def _call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-    seen = [(w, event) for w in _watchers.get() if (event := w.enter(layer, args, kwargs)) is not None]
+    watchers = _watchers.get()
+    if not watchers:
+        return _own(layer, *args, **kwargs)
+    seen = [(w, event) for w in watchers if (event := w.enter(layer, args, kwargs)) is not None]
     try:
         output = _own(layer, *args, **kwargs)
         for watcher, event in seen:

@@ -13,6 +13,7 @@ from finetuner.backends.keras.calls import (
     described,
     filled,
     places,
+    prepare,
     run,
     watched,
 )
@@ -69,7 +70,8 @@ class Stop(keras.Model):
 
     def call(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """What the last layer gives."""
-        watcher = Watcher(self._ends())
+        prepare(self)
+        watcher = Watcher(self._ends(), only=self.target.content)
         try:
             with watched(watcher):
                 self.held.content(*args, training=training, **kwargs)

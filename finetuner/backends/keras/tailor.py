@@ -115,17 +115,21 @@ class Tailor(base.Tailor):
             raise ArgumentError(f'projection_head={module!r}: expected a keras.layers.Layer or keras.Model.')
         graph = is_graph(model) or (is_chain(model) and hasattr(model, 'inputs'))
         dtype = keras.backend.result_type(model.outputs[0].dtype if graph else model.compute_dtype, 'float32')
-        taken = {layer.name for layer in model._flatten_layers()}
+        taken = {part.name for part in (model.operations if is_graph(model) else model._flatten_layers())}
+        there = set(taken)
         steps: list[Any] = [Pool(pooling, name=_free('pooling', taken), dtype=dtype)] if pooling else []
         steps += [module if step == ('module',) else _step(step, dtype, taken) for step in head]
         if not graph:
             return Tailored(model, steps)
-        x = model.outputs[0]
-        for step in steps:
-            mask = next((t for name in MASKS for t in model.inputs if t.name == name), None)
-            x = step(x, mask=mask) if isinstance(step, Pool) and fits(mask, x, step.pooling.axis) else step(x)
         inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-        return keras.Model(inputs, x, name=model.name)
+        x, name = model.outputs[0], model.name
+        if any(step.name in there for step in steps):  # a graph has every name once; another model may have it again
+            inputs, name = fresh(model), 'tailored'
+            x = model(inputs)
+        for step in steps:
+            mask = next((t for m in MASKS for t in keras.tree.flatten(inputs) if t.name == m), None)
+            x = step(x, mask=mask) if isinstance(step, Pool) and fits(mask, x, step.pooling.axis) else step(x)
+        return keras.Model(inputs, x, name=name)
 
 
 def _native(inputs: Inputs) -> Inputs:
