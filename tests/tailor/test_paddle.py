@@ -140,6 +140,7 @@ def test_what_paddle_jit_has_compiled_is_seen_and_cut_as_well(models, hands, dec
     plain = case.build()
     model = hands.seeded(Decorated)() if decorated else paddle.jit.to_static(case.build())
     inputs = case.inputs()
+    hands.call(model, inputs)
     assert rows(model, inputs)[:-1] == rows(plain, inputs)[:-1]
     assert type(model.forward) is not type(plain.forward)
     for inplace in (False, True):
@@ -165,10 +166,56 @@ def test_recurrent_layers_with_dropout_are_cut_and_keep_their_cells(kind, hands)
     inputs = hands.floats(5, 6)()
     cut = finetuner.to_embedding_model(Net(), 'rnn', inputs=inputs)
     assert repr(cut).count('Cell(') == 2
-    data = (np.concatenate([inputs] * 2), np.arange(8) % 2)
     assert finetuner.embed(cut, inputs).shape == (4, 8)
-    finetuner.fit(cut, data, epochs=1, mini_batch_size=4, device='cpu')
     assert hands.reached(cut, inputs) == hands.trainable(cut)
+
+
+def test_recurrent_layers_that_never_ran_are_placed_and_take_a_batch_in_chunks(hands):
+    class Net(hands.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.rnn = hands.nn.LSTM(6, 8)
+
+        def forward(self, x):
+            return self.rnn(x)[0].mean(1)
+
+    data = (np.concatenate([hands.floats(5, 6)()] * 2), np.arange(8) % 2)
+    assert finetuner.embed(Net(), data[0]).shape == (8, 8)
+    finetuner.fit(Net(), data, epochs=1, mini_batch_size=4, device='cpu')
+
+
+@pytest.mark.parametrize('after', ['dropout', 'relu', 'again'])
+def test_a_function_after_the_cut_does_not_run_though_it_changes_nothing_here(hands, after):
+    nn, paddle = hands.nn, hands.paddle
+
+    class Net(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.body, self.act, self.out = nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3)
+            self.body.weight.set_value(np.eye(4, dtype=np.float32))
+
+        def forward(self, x):
+            x = self.body(x) if after != 'again' else self.act(self.act(self.body(x)))
+            if after == 'dropout':
+                x = nn.functional.dropout(x, 0.5, training=self.training)
+            if after == 'relu':
+                x = nn.functional.relu(x)
+            return self.out(x)
+
+    inputs = np.abs(hands.floats(4)())
+    cut = tailor(Net()).cut(Net(), 'act' if after == 'again' else 'body', 1, inputs)
+    assert cut.way == 'wrapper'
+    x = paddle.to_tensor(inputs)
+    assert np.array_equal(cut.model(x).numpy(), cut.model.model.body(x).numpy())
+
+
+def test_what_is_added_is_in_the_mode_of_the_model(models):
+    case = models['cnn']
+    for train in (True, False):
+        model = case.build()
+        (model.train if train else model.eval)()
+        cut = finetuner.to_embedding_model(model, inputs=case.inputs(), projection_head='mlp', output_dim=5)
+        assert {layer.training for layer in cut.sublayers(include_self=True)} == {train}
 
 
 @pytest.mark.parametrize(
@@ -281,10 +328,17 @@ def test_another_way_through_the_model_is_an_error(hands):
             x = self.a(x).abs()
             return nn.functional.relu(self.b(x) if x.sum() < 1e6 else self.c(x))
 
-    model = finetuner.to_embedding_model(Skips(), 'b', input_size=(4,))
-    assert model(paddle.ones([2, 4])).shape == [2, 8]
-    with pytest.raises(ModelError, match='another way'):
-        model(paddle.full([2, 4], 1e30))
+    class Returns(Skips):
+        def forward(self, x):
+            x = self.a(x).abs()
+            x = self.b(x if x.sum() < 1e6 else self.c(x)[:, :4])
+            return self.c(x[:, :4])
+
+    for kind, message in ((Skips, 'ended before call 1 of b'), (Returns, 'was cut off')):
+        model = finetuner.to_embedding_model(kind(), 'b', input_size=(4,))
+        assert model(paddle.ones([2, 4])).shape == [2, 8]
+        with pytest.raises(ModelError, match=f'{message}.*another way'):
+            model(paddle.full([2, 4], 1e30))
 
 
 def test_what_cannot_be_cut_or_called_is_refused(models, hands):

@@ -154,7 +154,12 @@ def _dropped(model: Any, unused: Sequence[str], stand_in: type) -> Any:
     for path in unused:
         place, _, name = path.rpartition('.')
         parent = model.get_sublayer(place)
-        setattr(parent, name, None if name in parent._parameters else stand_in())
+        if name in parent._parameters:
+            setattr(parent, name, None)
+        else:
+            layer = stand_in()
+            layer.training = parent.training
+            setattr(parent, name, layer)
     return model
 
 

@@ -21,8 +21,6 @@ def eager(model: Any) -> Any:
     """The model itself, run by Python from now on: hooks see nothing of what paddle.jit has compiled."""
     for layer in model.sublayers(include_self=True):
         if isinstance(layer.forward, StaticFunction):
-            vars(layer).pop('forward', None)
-        if isinstance(layer.forward, StaticFunction):  # by the decorator, in its class
             layer.forward = layer.forward.dygraph_function
     return model
 
