@@ -167,6 +167,11 @@ def test_what_keras_cannot_do_is_refused(cases, hands):
         cut(model, inputs, layer_name='tower')
     with pytest.raises(ModelError, match=r'\(4, 7\) float32.*\n?.*input_size'):
         tailor(model).trace(model, [inputs[0][:, :7], inputs[1]])
+    blocks = cases['subclassed'].build()
+    with pytest.raises(ArgumentError, match=r"means 3 layers: 'block_0.norm', 'block_1.norm' and 'block_2.norm'"):
+        cut(blocks, cases['subclassed'].inputs(), layer_name='norm')
+    with pytest.raises(ModelError, match=r"no layer 'block_3.up'.*'block_2.up'"):
+        tailor(blocks).freeze(blocks, ['block_3.up'])
     with pytest.raises(ArgumentError, match='keras.layers.Layer'):
         tailor(model).attach(model, None, (('module',),), print)
 

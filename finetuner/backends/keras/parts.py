@@ -1,4 +1,4 @@
-"""Layers that Tailor puts after a Keras model: pooling, normalisation, and the model that has them."""
+"""Layers that Tailor puts after a Keras model: pooling, head, and the model that has them."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -113,3 +113,36 @@ def fits(mask: Any, x: Any, axis: int) -> bool:
     if mask is None or len(x.shape) != 3 or axis % 3 != 2 or len(mask.shape) != 2:
         return False
     return mask.shape[1] is None or x.shape[1] is None or mask.shape[1] == x.shape[1]
+
+
+def free(name: str, taken: set[str]) -> str:
+    """The name, or one like it that is not taken; then it is."""
+    number, own = 2, name
+    while own in taken:
+        number, own = number + 1, f'{name}_{number}'
+    taken.add(own)
+    return own
+
+
+def made(step: tuple[Any, ...], dtype: str, taken: set[str]) -> Any:
+    """A step of a head as a layer, built, with a name of its own."""
+    kind, *options = step
+    if kind == 'linear':
+        width, to, *how = options
+        layer = keras.layers.Dense(
+            to,
+            use_bias='unbiased' not in how,
+            kernel_initializer='identity' if 'identity' in how else 'glorot_uniform',
+            dtype=dtype,
+            name=free('projection', taken),
+        )
+        layer.build((None, width))
+        return layer
+    if kind == 'batchnorm':
+        name = free('projection_norm', taken)
+        layer = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype, name=name)
+        layer.build((None, *options))
+        return layer
+    if kind == 'relu':
+        return keras.layers.ReLU(dtype=dtype, name=free('projection_relu', taken))
+    return Normalize(dtype=dtype, name=free('normalize', taken))

@@ -5,19 +5,9 @@ from typing import Any
 
 import keras
 
-from finetuner.backends.keras.calls import (
-    Arguments,
-    Stopped,
-    Watcher,
-    children,
-    described,
-    filled,
-    places,
-    prepare,
-    run,
-    watched,
-)
+from finetuner.backends.keras.calls import Arguments, Stopped, Watcher, described, filled, prepare, run, watched
 from finetuner.backends.keras.duplicate import Held
+from finetuner.backends.keras.places import children, places
 
 
 class Part(keras.layers.Layer):

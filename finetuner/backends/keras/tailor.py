@@ -7,10 +7,13 @@ import keras
 import numpy as np
 
 from finetuner import inference
-from finetuner.backends.keras.calls import Arguments, Event, Watcher, filled, main, places, run, spread, tree, weights
-from finetuner.backends.keras.duplicate import duplicate, fresh, is_chain, is_graph, rerun
-from finetuner.backends.keras.parts import MASKS, Normalize, Pool, Tailored, fits
+from finetuner.backends.keras.calls import Arguments, Event, Watcher, run, spread
+from finetuner.backends.keras.duplicate import duplicate
+from finetuner.backends.keras.graph import fresh, is_chain, is_graph
+from finetuner.backends.keras.parts import MASKS, Pool, Tailored, fits, free, made
+from finetuner.backends.keras.places import places, tree, weights
 from finetuner.backends.keras.stop import Stop
+from finetuner.backends.keras.wiring import count, wired
 from finetuner.errors import ArgumentError, ModelError, nearest
 from finetuner.tailor import base, layers
 from finetuner.tailor.recipe import Pooling
@@ -99,16 +102,16 @@ class Tailor(base.Tailor):
         chain = [event]
         while chain[0] is not root and chain[0].parent is not None:
             chain.insert(0, chain[0].parent)
-        made = _wired(watcher, chain, given)
+        ended = wired(watcher, chain, given)
         for other in _others(given):
-            expected = _event(_watch(model, other, event.layer), event.layer, _count(watcher.ended, event)).output
-            if not _equal(run(made, other)[0], expected):
+            expected = _event(_watch(model, other, event.layer), event.layer, count(watcher.ended, event)).output
+            if not _equal(run(ended, other)[0], expected):
                 raise ModelError(
                     f'{at or type(model).__name__} gives other numbers when the model ends there; cut at a layer '
                     f'that is called directly by the model.'
                 )
-        way = 'wrapper' if any(isinstance(x, Stop) for x in [made, *tree(made)]) else 'graph'
-        return base.Cut(made, 'structural' if type(made) is keras.Sequential else way)
+        way = 'wrapper' if any(isinstance(x, Stop) for x in [ended, *tree(ended)]) else 'graph'
+        return base.Cut(ended, 'structural' if type(ended) is keras.Sequential else way)
 
     def attach(self, model: Any, pooling: Pooling | None, head: Sequence[tuple[Any, ...]], module: Any) -> Any:
         if module is not None and not isinstance(module, keras.layers.Layer):
@@ -117,8 +120,8 @@ class Tailor(base.Tailor):
         dtype = keras.backend.result_type(model.outputs[0].dtype if graph else model.compute_dtype, 'float32')
         taken = {part.name for part in (model.operations if is_graph(model) else model._flatten_layers())}
         there = set(taken)
-        steps: list[Any] = [Pool(pooling, name=_free('pooling', taken), dtype=dtype)] if pooling else []
-        steps += [module if step == ('module',) else _step(step, dtype, taken) for step in head]
+        steps: list[Any] = [Pool(pooling, name=free('pooling', taken), dtype=dtype)] if pooling else []
+        steps += [module if step == ('module',) else made(step, dtype, taken) for step in head]
         if not graph:
             return Tailored(model, steps)
         inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
@@ -174,10 +177,6 @@ def _event(watcher: Watcher, layer: Any, call: int) -> Event:
     return calls[call - 1]
 
 
-def _count(events: Sequence[Event], event: Event) -> int:
-    return 1 + sum(e.layer is event.layer for e in events[: events.index(event)])
-
-
 def _watch(model: Any, inputs: Arguments, *keep: Any) -> Watcher:
     watcher = Watcher(keep=keep)
     run(model, inputs, watcher)
@@ -208,80 +207,3 @@ def _equal(a: Any, b: Any) -> bool:
     return bool(
         np.allclose(a, b, rtol=1e-6, atol=1e-6 * max(1.0, np.abs(b[np.isfinite(b)]).max(initial=0)), equal_nan=True)
     )
-
-
-class _Found(Exception):
-    pass
-
-
-def _wired(watcher: Watcher, chain: Sequence[Event], inputs: Arguments) -> Any:
-    """The layer of the first call, ending at the last call, which lies in it; the others are on the way there."""
-    outer, *inner = chain
-    layer = outer.layer
-    graph, line = is_graph(layer), is_chain(layer) and hasattr(layer, 'inputs')
-    if not (graph or line):
-        last = chain[-1]
-        at = next(path for path, part in places(layer).items() if part is last.layer)
-        if outer.parent is not None:
-            args, kwargs = filled(outer.form)
-            inputs = tuple(args), {name: value for name, value in kwargs.items() if name != 'training'}
-        return Stop(layer, at, _count([e for e in watcher.ended if e.within(outer)], last), inputs)
-    if not inner:
-        given = layer.inputs[0] if line else layer.input
-        return keras.Model(given, main(layer.outputs[0] if line else layer.output), name=layer.name)
-    target = inner[0]
-    part = target.layer if len(inner) == 1 else _wired(watcher, inner, inputs)
-    if line:
-        row = [*layer.layers[: layer.layers.index(target.layer)], part]
-        made = keras.Sequential([fresh(layer), *row], name=layer.name)
-        return made if len(inner) > 1 or target.plain else keras.Model(made.inputs[0], main(made.outputs[0]))
-    siblings = [e for e in watcher.started if e.parent is outer and e.layer is target.layer]
-    number, seen, found = siblings.index(target) + 1, 0, []
-    if part is not target.layer and number > 1:
-        part.name = f'{part.name}_cut'  # the whole stands beside it in the graph
-
-    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal seen
-        seen += operation is target.layer
-        if operation is target.layer and seen == number:
-            found.append(main(part(*args, **kwargs)))
-            raise _Found
-        return operation(*args, **kwargs)
-
-    again = fresh(layer)
-    try:
-        rerun(layer, again, call)
-    except _Found:
-        pass
-    return keras.Model(again, found[0], name=layer.name)
-
-
-def _free(name: str, taken: set[str]) -> str:
-    number, free = 2, name
-    while free in taken:
-        number, free = number + 1, f'{name}_{number}'
-    taken.add(free)
-    return free
-
-
-def _step(step: tuple[Any, ...], dtype: str, taken: set[str]) -> Any:
-    kind, *options = step
-    if kind == 'linear':
-        width, to, *how = options
-        layer = keras.layers.Dense(
-            to,
-            use_bias='unbiased' not in how,
-            kernel_initializer='identity' if 'identity' in how else 'glorot_uniform',
-            dtype=dtype,
-            name=_free('projection', taken),
-        )
-        layer.build((None, width))
-        return layer
-    if kind == 'batchnorm':
-        name = _free('projection_norm', taken)
-        layer = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype, name=name)
-        layer.build((None, *options))
-        return layer
-    if kind == 'relu':
-        return keras.layers.ReLU(dtype=dtype, name=_free('projection_relu', taken))
-    return Normalize(dtype=dtype, name=_free('normalize', taken))
