@@ -1,6 +1,6 @@
 """What is mined: queries, documents, and what is known to belong together, with everything equal counted once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +133,11 @@ def _cells(whole: Sequence[Any], items: np.ndarray) -> Cells:
 
 def _places(positives: Any, queries: Records, count: int) -> np.ndarray:
     # (P, 2) rows of a query and a document, both by their place.
+    if isinstance(positives, Mapping):
+        raise ArgumentError(
+            'positives= are a dict: expected a list with the index of its document, or a list of them, for each query '
+            'in their order.'
+        )
     if not hasattr(positives, '__len__') or len(positives) != len(queries):
         came = f'{len(positives)} of them' if hasattr(positives, '__len__') else type(positives).__name__
         raise ArgumentError(
@@ -183,6 +188,8 @@ def _grouped(records: Records) -> tuple[np.ndarray, dict[Any, int]]:
 
 def _unions(labels: Any, records: Records, group: np.ndarray, whose: str) -> list[Label]:
     # All labels of each distinct content.
+    if isinstance(labels, Mapping):
+        raise ArgumentError(f'{whose}_labels= are a dict: expected a list with a label for each item in their order.')
     if not hasattr(labels, '__len__') or len(labels) != len(records):
         came = f'{len(labels)}' if hasattr(labels, '__len__') else type(labels).__name__
         raise ArgumentError(

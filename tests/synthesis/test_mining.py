@@ -288,6 +288,17 @@ def test_what_was_found_is_said(caplog):
         ({'score': lambda query, document: float('nan')}, ArgumentError, 'gave numbers that are not finite'),
         ({'score': lambda query, document: None}, ArgumentError, 'must give a finite number'),
         ({'positives': [0, 1]}, ArgumentError, 'for each of the 3 queries, or a list of them; came 2 of them'),
+        ({'positives': {0: 3, 1: 2, 2: 1}}, ArgumentError, 'positives= are a dict: expected a list'),
+        (
+            {'query_labels': {0: 1, 1: 2, 2: 3}, 'corpus_labels': [1] * 6},
+            ArgumentError,
+            'query_labels= are a dict: expected a list',
+        ),
+        (
+            {'query_labels': [1, 2, 3], 'corpus_labels': dict.fromkeys(range(6), 1)},
+            ArgumentError,
+            'corpus_labels= are a dict: expected a list',
+        ),
         ({'positives': [0, 6, 1]}, DataError, r'The positive of item 1 is 6: expected the index of .* 0 to 5'),
         ({'positives': ['low fares', 1, 2]}, DataError, r"The positive of item 0 is 'low fares'"),
         ({'positives': [[], [], []]}, DataError, 'No query has a positive among the documents'),
