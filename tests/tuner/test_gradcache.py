@@ -164,6 +164,25 @@ def test_statistics_are_counted_once_per_chunk(backend):
     np.testing.assert_allclose(mean, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_statistics_are_as_before_where_a_chunk_fails(backend):
+    class Begins(Callback):
+        def on_fit_begin(self, tuner):
+            self.weights = {name: value.copy() for name, value in tuner.encoder.weights().items()}
+            inputs, _ = next(tuner.loader.epoch(0))
+            with pytest.raises(KeyboardInterrupt), tuner.statistics_kept():
+                for _, part in chunks(inputs, 40, 15):
+                    tuner.forward(part)
+                    self.moved = {name: value.copy() for name, value in tuner.encoder.weights().items()}
+                raise KeyboardInterrupt
+            self.after = {name: value.copy() for name, value in tuner.encoder.weights().items()}
+
+    begins = Begins()
+    finetuner.fit(mlp(backend, noisy=True), clusters(), epochs=1, batch_size=40, mini_batch_size=15, callbacks=[begins])
+    assert any(np.abs(value - begins.weights[name]).max() > 1e-3 for name, value in begins.moved.items())
+    for name, value in begins.weights.items():
+        np.testing.assert_array_equal(begins.after[name], value, err_msg=name)
+
+
 def test_interrupted_and_resumed(backend, tmp_path):
     arguments = {'epochs': 2, 'batch_size': 20, 'mini_batch_size': 5, 'num_items_per_class': 4, 'loss': 'ArcFaceLoss'}
     whole = finetuner.fit(mlp(backend, noisy=True), clusters(), **arguments)

@@ -122,9 +122,11 @@ class Tuner(base.Tuner):
     def statistics_kept(self) -> Iterator[None]:
         layers = self.encoder.model._flatten_layers()
         kept = [(v, array(v)) for layer in layers for v in layer._non_trainable_variables]  # frozen ones are elsewhere
-        yield
-        for variable, value in kept:
-            variable.assign(value)
+        try:
+            yield
+        finally:
+            for variable, value in kept:
+                variable.assign(value)
 
     def forward(self, inputs: Inputs) -> np.ndarray:
         with self.encoder.scope():

@@ -66,9 +66,11 @@ class Tuner(base.Tuner):
         still = [p for p in self.encoder.model.parameters() if p.stop_gradient and p.ndim < 2]
         found = [*self.encoder.model.buffers(), *still]
         kept = [(value, value.clone()) for value in found if value._is_initialized()]  # that of an LSTM may never be
-        yield
-        for value, before in kept:
-            value.set_value(before)
+        try:
+            yield
+        finally:
+            for value, before in kept:
+                value.set_value(before)
 
     def forward(self, inputs: Inputs) -> Any:
         with paddle.no_grad():

@@ -65,9 +65,11 @@ class Tuner(base.Tuner):
     @contextmanager
     def statistics_kept(self) -> Iterator[None]:
         kept = [(buffer, buffer.clone()) for buffer in self.encoder.model.buffers()]
-        yield
-        for buffer, value in kept:
-            buffer.copy_(value)
+        try:
+            yield
+        finally:
+            for buffer, value in kept:
+                buffer.copy_(value)
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         with torch.no_grad():
