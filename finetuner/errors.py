@@ -38,12 +38,12 @@ class MissingExtraError(FinetunerError, ImportError):
     """A library is not installed; names the extra that brings it."""
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
+def nearest(name: object, names: Iterable[str]) -> str:
     """A sentence that suggests the known names nearest to `name`, or lists them all."""
     known = sorted(names)
     # Without capitals, which are what people get wrong most.
     lower = {k.lower(): k for k in known}
-    close = [lower[c] for c in get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
+    close = [lower[c] for c in get_close_matches(str(name).lower(), lower, n=3, cutoff=0.5)]
     if close:
         return f'Did you mean {enumerated(close, "or")}?'
     return f'Known are: {", ".join(known)}.'

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
+from finetuner.losses import options
 from finetuner.losses.base import Loss
 from finetuner.losses.distances import normalize
 from finetuner.losses.relation import Scores
@@ -42,6 +43,9 @@ class AnglELoss(Loss):
     columns: ClassVar[int | None] = 2
     scale: float = 20.0
     normalize: bool = True
+
+    def __post_init__(self) -> None:
+        options.settle(self, scale=options.number(above=0), normalize=options.flag)
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Scores, **learned: Tensor) -> Tensor:
         """The formula."""

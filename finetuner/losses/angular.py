@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError
+from finetuner.losses import options
 from finetuner.losses.base import Loss
 from finetuner.losses.distances import cosine_similarity
-from finetuner.losses.reduce import check_reducer, reduce
+from finetuner.losses.reduce import reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.triplets import pairs
 from finetuner.typing import Tensor
@@ -47,9 +47,7 @@ class AngularLoss(Loss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
-        if not 0 < self.alpha <= WIDEST:
-            raise ArgumentError(f'alpha must be an angle from 0 to {WIDEST:.0f} degrees, got {self.alpha!r}.')
+        options.settle(self, alpha=options.number(above=0, most=WIDEST), reducer=options.reducer)
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

@@ -4,10 +4,9 @@ import math
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError
-from finetuner.losses.classes import ClassLoss, by_class, check_positive, check_whole, cross_entropy
+from finetuner.losses import options
+from finetuner.losses.classes import ClassLoss, by_class, cross_entropy
 from finetuner.losses.distances import cosine_similarity, epsilon
-from finetuner.losses.reduce import check_reducer
 from finetuner.losses.relation import Relation
 from finetuner.typing import Tensor
 
@@ -45,10 +44,9 @@ class ArcFaceLoss(ClassLoss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
-        check_positive(scale=self.scale)
-        if not 0 <= self.margin < 180:
-            raise ArgumentError(f'margin must be from 0 to less than 180 degrees, got {self.margin!r}.')
+        options.settle(
+            self, margin=options.number(least=0, below=180), scale=options.number(above=0), reducer=options.reducer
+        )
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""
@@ -100,7 +98,7 @@ class SubCenterArcFaceLoss(ArcFaceLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_whole(sub_centers=self.sub_centers)
+        options.settle(self, sub_centers=options.whole)
 
     @property
     def centers(self) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError
+from finetuner.losses import options
 from finetuner.losses.base import Loss
 from finetuner.losses.reduce import count, quotient
 from finetuner.losses.relation import Relation
@@ -42,8 +42,7 @@ class BarlowTwinsLoss(Loss):
     eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        if not self.eps > 0:
-            raise ArgumentError(f'eps must be a positive number, got {self.eps!r}.')
+        options.settle(self, lambda_param=options.number(least=0), eps=options.number(above=0))
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

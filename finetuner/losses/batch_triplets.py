@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.losses import distances
+from finetuner.losses import options
 from finetuner.losses.base import DistanceLoss
-from finetuner.losses.reduce import check_reducer, count, reduce
+from finetuner.losses.distances import FAR
+from finetuner.losses.reduce import count, reduce
 from finetuner.losses.relation import Band, Relation
 from finetuner.losses.triplet import hinge
 from finetuner.losses.triplets import counts, pairs
 from finetuner.typing import Tensor
-
-FAR = 1e30  # sorts behind every distance
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,9 @@ class BatchAllTripletLoss(DistanceLoss):
     reducer: str = 'nonzero'
 
     def __post_init__(self) -> None:
-        distances.get(self.distance)
-        check_reducer(self.reducer)
+        options.settle(
+            self, margin=options.number(), distance=options.distance, normalize=options.flag, reducer=options.reducer
+        )
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""
@@ -83,8 +83,9 @@ class BatchHardTripletLoss(DistanceLoss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        distances.get(self.distance)
-        check_reducer(self.reducer)
+        options.settle(
+            self, margin=options.number(), distance=options.distance, normalize=options.flag, reducer=options.reducer
+        )
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""
@@ -118,8 +119,7 @@ class BatchHardSoftMarginTripletLoss(DistanceLoss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        distances.get(self.distance)
-        check_reducer(self.reducer)
+        options.settle(self, distance=options.distance, normalize=options.flag, reducer=options.reducer)
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""
@@ -159,8 +159,9 @@ class BatchSemiHardTripletLoss(DistanceLoss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        distances.get(self.distance)
-        check_reducer(self.reducer)
+        options.settle(
+            self, margin=options.number(), distance=options.distance, normalize=options.flag, reducer=options.reducer
+        )
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

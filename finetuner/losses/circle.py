@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError
+from finetuner.losses import options
 from finetuner.losses.base import Loss
 from finetuner.losses.distances import cosine_similarity
-from finetuner.losses.reduce import check_reducer, masked_logsumexp, reduce
+from finetuner.losses.reduce import masked_logsumexp, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.triplets import pairs
 from finetuner.typing import Tensor
@@ -41,9 +41,7 @@ class CircleLoss(Loss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
-        if not self.gamma > 0:
-            raise ArgumentError(f'gamma must be a positive number, got {self.gamma!r}.')
+        options.settle(self, m=options.number(), gamma=options.number(above=0), reducer=options.reducer)
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

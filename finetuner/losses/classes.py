@@ -70,25 +70,3 @@ def cross_entropy(own: Tensor, others: Tensor, relation: Relation, reducer: str)
     """
     rest = masked_logsumexp(others, relation.negatives)
     return reduce(get_namespace(own).softplus(rest - own), relation.positives, reducer)
-
-
-def check_positive(**options: float) -> None:
-    """Whether all are numbers above 0.
-
-    Raises:
-        ArgumentError: one is not.
-    """
-    for name, value in options.items():
-        if not value > 0:
-            raise ArgumentError(f'{name} must be a positive number, got {value!r}.')
-
-
-def check_whole(**options: int) -> None:
-    """Whether all are whole numbers from 1.
-
-    Raises:
-        ArgumentError: one is not.
-    """
-    for name, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ArgumentError(f'{name} must be a whole number from 1, got {value!r}.')

@@ -8,9 +8,10 @@ import numpy as np
 
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError
+from finetuner.losses import options
 from finetuner.losses.base import Loss
 from finetuner.losses.distances import cosine_similarity
-from finetuner.losses.reduce import check_reducer, masked_logsumexp, reduce
+from finetuner.losses.reduce import masked_logsumexp, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.triplets import Pairs, pairs
 from finetuner.typing import Tensor
@@ -59,11 +60,13 @@ class CLIPLoss(_Learning):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
-        if not (self.temperature > 0 and self.max_scale * self.temperature >= 1):
+        options.settle(
+            self, temperature=options.number(above=0), max_scale=options.number(above=0), reducer=options.reducer
+        )
+        if self.max_scale * self.temperature < 1:
             raise ArgumentError(
-                f'temperature={self.temperature!r} with max_scale={self.max_scale!r}: expected a positive temperature, '
-                f'and a scale of at least {1 / self.temperature if self.temperature > 0 else 1!r} where it starts.'
+                f'temperature={self.temperature!r} with max_scale={self.max_scale!r}: expected a scale of at least '
+                f'{1 / self.temperature!r}, where it starts.'
             )
 
     def parameters(self, dim: int, n_classes: int, means: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -116,9 +119,7 @@ class SigLIPLoss(_Learning):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
-        if not self.scale > 0:
-            raise ArgumentError(f'scale must be a positive number, got {self.scale!r}.')
+        options.settle(self, scale=options.number(above=0), bias=options.number(), reducer=options.reducer)
 
     def parameters(self, dim: int, n_classes: int, means: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """`logit_scale (1,)` and `logit_bias (1,)`."""

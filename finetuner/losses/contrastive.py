@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.losses import distances
+from finetuner.losses import options
 from finetuner.losses.base import DistanceLoss, Mine
-from finetuner.losses.reduce import check_reducer, reduce
+from finetuner.losses.reduce import reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.triplets import pairs
 from finetuner.typing import Tensor
@@ -39,8 +39,14 @@ class ContrastiveLoss(DistanceLoss):
     reducer: str = 'nonzero'
 
     def __post_init__(self) -> None:
-        distances.get(self.distance)
-        check_reducer(self.reducer)
+        options.settle(
+            self,
+            pos_margin=options.number(),
+            neg_margin=options.number(),
+            distance=options.distance,
+            normalize=options.flag,
+            reducer=options.reducer,
+        )
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""
@@ -83,8 +89,15 @@ class SiameseLoss(DistanceLoss):
     squared: bool = False
 
     def __post_init__(self) -> None:
-        distances.get(self.distance)
-        check_reducer(self.reducer)
+        options.settle(
+            self,
+            distance=options.distance,
+            margin=options.number(),
+            miner=options.mine,
+            normalize=options.flag,
+            reducer=options.reducer,
+            squared=options.flag,
+        )
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

@@ -12,6 +12,9 @@ from finetuner.typing import Tensor
 SMALL = 1e-24
 """Squared lengths up to this are zero: the slopes of directions and distances must not overflow float32."""
 
+FAR = 1e30
+"""Beyond any distance, and finite, so that differences of it stay numbers."""
+
 # Rounding of |a|^2 + |b|^2 - 2ab, in units of |a|^2 + |b|^2: what is below four of it is a distance of zero.
 _EPSILON = {'float64': 2.0**-52, 'float32': 2.0**-23}
 
@@ -87,8 +90,8 @@ def get(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     Raises:
         ArgumentError: there is none of that name.
     """
-    if name not in DISTANCES:
-        raise ArgumentError(f'There is no distance {name!r}. {nearest(name, DISTANCES)}')
+    if not isinstance(name, str) or name not in DISTANCES:
+        raise ArgumentError(f'There is no distance {name!r}. {nearest(str(name), DISTANCES)}')
     return DISTANCES[name]
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError
+from finetuner.losses import options
 from finetuner.losses.base import Loss
 from finetuner.losses.relation import Scores
 from finetuner.losses.scores import own_similarity, targets
@@ -37,6 +37,9 @@ class MarginMSELoss(Loss):
     columns: ClassVar[int | None] = 3
     more: ClassVar[bool] = True
     cosine: bool = False
+
+    def __post_init__(self) -> None:
+        options.settle(self, cosine=options.flag)
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Scores, **learned: Tensor) -> Tensor:
         """The formula."""
@@ -82,10 +85,13 @@ class DistillKLDivLoss(Loss):
     cosine: bool = False
 
     def __post_init__(self) -> None:
-        for name in ('temperature', 'student_temperature', 'teacher_temperature'):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float('inf'):
-                raise ArgumentError(f'{name} must be a positive number, got {value!r}.')
+        options.settle(
+            self,
+            temperature=options.number(above=0),
+            student_temperature=options.optional(options.number(above=0)),
+            teacher_temperature=options.optional(options.number(above=0)),
+            cosine=options.flag,
+        )
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Scores, **learned: Tensor) -> Tensor:
         """The formula."""

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError
-from finetuner.losses import distances
+from finetuner.losses import distances, options
 from finetuner.losses.base import Loss
-from finetuner.losses.reduce import check_reducer, count, quotient, reduce
+from finetuner.losses.reduce import count, quotient, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.triplets import pairs
 from finetuner.typing import Tensor
@@ -42,9 +41,7 @@ class FastAPLoss(Loss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
-        if self.num_bins != int(self.num_bins) or self.num_bins < 1:
-            raise ArgumentError(f'num_bins must be a whole number of at least 1, got {self.num_bins!r}.')
+        options.settle(self, num_bins=options.whole, reducer=options.reducer)
 
     def measure(self, anchors: Tensor, candidates: Tensor, name: str | None = None) -> Tensor:
         """(N, M) squared distances of directions, or the distance called `name` of them."""

@@ -5,9 +5,10 @@ from typing import ClassVar, Literal
 
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError
+from finetuner.losses import options
 from finetuner.losses.base import Loss
 from finetuner.losses.distances import at_least_float32, cosine_similarity, epsilon
-from finetuner.losses.reduce import check_reducer, count, masked_logsumexp, quotient, reduce
+from finetuner.losses.reduce import count, masked_logsumexp, quotient, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.rows import of_documents, own_documents
 from finetuner.losses.triplets import pairs
@@ -58,11 +59,16 @@ class GISTEmbedLoss(Loss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
+        options.settle(
+            self,
+            temperature=options.number(above=0),
+            margin=options.number(),
+            contrast_anchors=options.flag,
+            contrast_positives=options.flag,
+            reducer=options.reducer,
+        )
         if self.margin_strategy not in ('absolute', 'relative'):
             raise ArgumentError(f"margin_strategy={self.margin_strategy!r}: expected 'absolute' or 'relative'.")
-        if not self.temperature > 0:
-            raise ArgumentError(f'temperature must be a positive number, got {self.temperature!r}.')
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError
+from finetuner.losses import options
 from finetuner.losses.base import Loss
 from finetuner.losses.distances import cosine_similarity
-from finetuner.losses.reduce import check_reducer, count, quotient, reduce
+from finetuner.losses.reduce import count, quotient, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.triplets import pairs
 from finetuner.typing import Tensor
@@ -40,10 +40,7 @@ class IntraPairVarianceLoss(Loss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
-        for name in ('pos_eps', 'neg_eps'):
-            if not getattr(self, name) >= 0:
-                raise ArgumentError(f'{name} must be 0 or more, got {getattr(self, name)!r}.')
+        options.settle(self, pos_eps=options.number(least=0), neg_eps=options.number(least=0), reducer=options.reducer)
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

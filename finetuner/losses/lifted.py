@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.losses import distances
+from finetuner.losses import options
 from finetuner.losses.base import DistanceLoss
-from finetuner.losses.reduce import check_reducer, masked_logsumexp, reduce
+from finetuner.losses.reduce import masked_logsumexp, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.triplets import pairs
 from finetuner.typing import Tensor
@@ -44,8 +44,14 @@ class LiftedStructureLoss(DistanceLoss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        distances.get(self.distance)
-        check_reducer(self.reducer)
+        options.settle(
+            self,
+            neg_margin=options.number(),
+            pos_margin=options.number(),
+            distance=options.distance,
+            normalize=options.flag,
+            reducer=options.reducer,
+        )
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""
@@ -96,8 +102,14 @@ class GeneralizedLiftedStructureLoss(DistanceLoss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        distances.get(self.distance)
-        check_reducer(self.reducer)
+        options.settle(
+            self,
+            neg_margin=options.number(),
+            pos_margin=options.number(),
+            distance=options.distance,
+            normalize=options.flag,
+            reducer=options.reducer,
+        )
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

@@ -6,9 +6,9 @@ import numpy as np
 
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError
-from finetuner.losses import distances
+from finetuner.losses import distances, options
 from finetuner.losses.base import DistanceLoss
-from finetuner.losses.reduce import check_reducer, count, quotient, reduce
+from finetuner.losses.reduce import count, quotient, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.triplets import pairs
 from finetuner.typing import Tensor
@@ -54,8 +54,17 @@ class MarginLoss(DistanceLoss):
     reducer: str = 'nonzero'
 
     def __post_init__(self) -> None:
-        distances.get(self.distance)
-        check_reducer(self.reducer)
+        options.settle(
+            self,
+            margin=options.number(),
+            nu=options.number(least=0),
+            beta=options.number(),
+            learn_beta=options.flag,
+            beta_per_class=options.flag,
+            distance=options.distance,
+            normalize=options.flag,
+            reducer=options.reducer,
+        )
         if self.beta_per_class and not self.learn_beta:
             raise ArgumentError('beta_per_class=True without learn_beta=True: give both, or leave it out.')
 

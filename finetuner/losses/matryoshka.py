@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,6 @@ class MatryoshkaLoss(Wrapper):
 
 def _sizes(dims: Any) -> tuple[int, ...]:
     some = isinstance(dims, Sequence | np.ndarray) and not isinstance(dims, str) and len(dims)
-    if not some or any(isinstance(d, bool) or int(d) != d or d < 1 for d in dims):
+    if not some or any(isinstance(d, bool) or not isinstance(d, Integral) or d < 1 for d in dims):
         raise ArgumentError(f'dims={dims!r}: expected sizes of embeddings, such as dims=[384, 192, 96].')
     return tuple(int(d) for d in dims)

@@ -8,6 +8,7 @@ import numpy as np
 
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError
+from finetuner.losses import options
 from finetuner.losses.base import Loss, Value, Wrapper
 from finetuner.losses.names import as_loss
 from finetuner.typing import Codes, Layout, Tensor
@@ -45,8 +46,7 @@ class CrossBatchMemory(Wrapper):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'loss', as_loss(self.loss))
-        if isinstance(self.memory_size, bool) or not isinstance(self.memory_size, int) or self.memory_size < 1:
-            raise ArgumentError(f'memory_size={self.memory_size!r}: expected a positive number of embeddings.')
+        options.settle(self, memory_size=options.whole)
         for loss in self.loss.members():
             if loss.candidates == 'classes' or loss.expects is not Loss.expects:
                 raise ArgumentError(

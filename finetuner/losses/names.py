@@ -1,6 +1,6 @@
 """Losses and miners by name, imported when they are asked for."""
 
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from importlib import import_module
 from typing import Any
 
@@ -96,10 +96,16 @@ MINERS = {
     'UniformHistogramMiner': 'histogram',
 }
 _NO_LOSSES = {
-    'BaseMetricLossFunction': 'derive from finetuner.losses.base.Loss for a loss of your own',
-    'EmbeddingRegularizerMixin': "use RegularizedLoss(loss, embedding_regularizer='LpRegularizer')",
-    'GenericPairLoss': 'use ContrastiveLoss, or derive from finetuner.losses.base.Loss',
-    'WeightRegularizerMixin': "use RegularizedLoss(loss, weight_regularizer='RegularFaceRegularizer')",
+    'BaseMetricLossFunction': 'is a building block: derive from finetuner.losses.base.Loss for a loss of your own',
+    'DynamicSoftMarginLoss': 'is not here: use TripletMarginLoss(smooth_loss=True), which has no hard margin either',
+    'EmbeddingRegularizerMixin': "is a building block: use RegularizedLoss(embedding_regularizer='LpRegularizer')",
+    'GenericPairLoss': 'is a building block: use ContrastiveLoss, or derive from finetuner.losses.base.Loss',
+    'HistogramLoss': 'is not here: use FastAPLoss, which counts distances in bins too, or SmoothAPLoss',
+    'InstanceLoss': 'is not here: use SoftmaxLoss, which classifies items the same way',
+    'ManifoldLoss': 'is not here: use ProxyAnchorLoss, which learns proxies too, or InfoNCELoss',
+    'P2SGradLoss': 'is not here: use CosFaceLoss or ArcFaceLoss, which compare items with learned classes too',
+    'SelfSupervisedLoss': 'is not needed: give items without labels, and InfoNCELoss compares their views',
+    'WeightRegularizerMixin': "is a building block: use RegularizedLoss(weight_regularizer='RegularFaceRegularizer')",
 }
 _OTHER_NAMES = {'NTXLoss': 'NTXentLoss'}  # as the original's documents spell it
 
@@ -114,7 +120,7 @@ def find(name: str, kind: str = 'loss') -> type:
     package = 'finetuner.losses.miners' if kind == 'miner' else 'finetuner.losses'
     name = _OTHER_NAMES.get(name, name)
     if name in _NO_LOSSES:
-        raise ArgumentError(f'{name} is a building block and no loss: {_NO_LOSSES[name]}.')
+        raise ArgumentError(f'{name} {_NO_LOSSES[name]}.')
     plain = name.removeprefix('Cached')
     if plain != name and plain in table:
         raise ArgumentError(f'{name} is {plain} in small parts: take that with fit(…, mini_batch_size=32), say.')
@@ -138,20 +144,31 @@ def get(name: str, kind: str = 'loss', **options: Any) -> Any:
 
 
 def build(found: type, **options: Any) -> Any:
-    """`found(**options)` for a dataclass, refusing options it does not have.
+    """`found(**options)`, where a dataclass refuses options it does not have.
 
     Raises:
         ArgumentError: an option is unknown, for which it suggests the nearest; or one is missing.
     """
+    if not is_dataclass(found):
+        return found(**options)
     known = [field.name for field in fields(found)]
     for option in options:
         if option not in known:
-            hint = nearest(option, known) if known else 'It takes none.'
+            hint = f'{nearest(option, known)} {_signature(found)}' if known else 'It takes none.'
             raise ArgumentError(f'{found.__name__} has no option {option!r}. {hint}')
     for field in fields(found):
-        if field.default is MISSING and field.default_factory is MISSING and field.name not in options:
-            raise ArgumentError(f'{found.__name__} needs the option {field.name!r}.')
+        if _required(field) and field.name not in options:
+            raise ArgumentError(f'{found.__name__} needs the option {field.name!r}. {_signature(found)}')
     return found(**options)
+
+
+def _signature(found: Any) -> str:
+    options = [field.name if _required(field) else f'{field.name}={field.default!r}' for field in fields(found)]
+    return f'It is {found.__name__}({", ".join(options)}).'
+
+
+def _required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
 
 
 def as_loss(what: Any) -> Any:
@@ -191,4 +208,4 @@ def _named(what: Any, kind: str) -> Any:
         return get(what, kind)
     if isinstance(what, tuple | list) and len(what) == 2 and isinstance(what[0], str) and isinstance(what[1], dict):
         return get(what[0], kind, **what[1])
-    return build(what) if isinstance(what, type) and is_dataclass(what) else what
+    return build(what) if isinstance(what, type) and (hasattr(what, 'members') or hasattr(what, 'penalty')) else what

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError
-from finetuner.losses import distances
+from finetuner.losses import options
 from finetuner.losses.base import DistanceLoss
-from finetuner.losses.reduce import check_reducer, masked_logsumexp, reduce
+from finetuner.losses.reduce import masked_logsumexp, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.triplets import pairs
 from finetuner.typing import Tensor
@@ -43,10 +42,13 @@ class NCALoss(DistanceLoss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        distances.get(self.distance)
-        check_reducer(self.reducer)
-        if not self.softmax_scale > 0:
-            raise ArgumentError(f'softmax_scale must be a positive number, got {self.softmax_scale!r}.')
+        options.settle(
+            self,
+            softmax_scale=options.number(above=0),
+            distance=options.distance,
+            normalize=options.flag,
+            reducer=options.reducer,
+        )
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
+from finetuner.losses import options
 from finetuner.losses.base import Loss
 from finetuner.losses.distances import cosine_similarity
-from finetuner.losses.reduce import check_reducer, masked_logsumexp, reduce
+from finetuner.losses.reduce import masked_logsumexp, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.triplets import pairs
 from finetuner.typing import Tensor
@@ -38,7 +39,7 @@ class NPairsLoss(Loss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
+        options.settle(self, reducer=options.reducer)
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.losses import distances
+from finetuner.losses import distances, options
 from finetuner.losses.base import DistanceLoss
-from finetuner.losses.reduce import check_reducer, count, quotient, reduce
+from finetuner.losses.distances import FAR
+from finetuner.losses.reduce import count, quotient, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.triplets import pairs
 from finetuner.typing import Tensor
-
-FAR = 1e30  # beyond any distance
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,9 @@ class OnlineContrastiveLoss(DistanceLoss):
     reducer: str = 'sum'
 
     def __post_init__(self) -> None:
-        distances.get(self.distance)
-        check_reducer(self.reducer)
+        options.settle(
+            self, margin=options.number(), distance=options.distance, normalize=options.flag, reducer=options.reducer
+        )
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError, nearest
+from finetuner.losses import options
 from finetuner.losses.base import Loss
 from finetuner.losses.distances import cosine_similarity
-from finetuner.losses.reduce import check_reducer, count, quotient, reduce
+from finetuner.losses.reduce import count, quotient, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.smoothap import with_anchor
 from finetuner.losses.triplets import pairs
@@ -62,12 +62,14 @@ class PNPLoss(Loss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
-        for name in ('b', 'alpha', 'anneal'):
-            if not getattr(self, name) > 0:
-                raise ArgumentError(f'{name} must be a positive number, got {getattr(self, name)!r}.')
-        if self.variant not in VARIANTS:
-            raise ArgumentError(f'There is no variant {self.variant!r}. {nearest(str(self.variant), VARIANTS)}')
+        options.settle(
+            self,
+            b=options.number(above=0),
+            alpha=options.number(above=0),
+            anneal=options.number(above=0),
+            variant=options.one_of(VARIANTS),
+            reducer=options.reducer,
+        )
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

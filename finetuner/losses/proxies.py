@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.losses.classes import ClassLoss, check_positive, cross_entropy
+from finetuner.losses import options
+from finetuner.losses.classes import ClassLoss, cross_entropy
 from finetuner.losses.distances import cosine_similarity
-from finetuner.losses.reduce import check_reducer, masked_logsumexp, reduce
+from finetuner.losses.reduce import masked_logsumexp, reduce
 from finetuner.losses.relation import Relation
 from finetuner.typing import Tensor
 
@@ -38,8 +39,7 @@ class ProxyNCALoss(ClassLoss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
-        check_positive(softmax_scale=self.softmax_scale)
+        options.settle(self, softmax_scale=options.number(above=0), reducer=options.reducer)
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""
@@ -81,8 +81,7 @@ class ProxyAnchorLoss(ClassLoss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
-        check_positive(alpha=self.alpha)
+        options.settle(self, margin=options.number(), alpha=options.number(above=0), reducer=options.reducer)
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError
-from finetuner.losses import distances
+from finetuner.losses import options
 from finetuner.losses.base import DistanceLoss
-from finetuner.losses.reduce import check_reducer, masked_logsumexp, reduce
+from finetuner.losses.reduce import masked_logsumexp, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.triplets import pairs
 from finetuner.typing import Tensor
@@ -53,10 +52,17 @@ class RankedListLoss(DistanceLoss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        distances.get(self.distance)
-        check_reducer(self.reducer)
-        if not 0 <= self.imbalance <= 1:
-            raise ArgumentError(f'imbalance must be between 0 and 1, got {self.imbalance!r}.')
+        options.settle(
+            self,
+            margin=options.number(),
+            imbalance=options.number(least=0, most=1),
+            alpha=options.optional(options.number()),
+            Tn=options.number(least=0),
+            Tp=options.number(least=0),
+            distance=options.distance,
+            normalize=options.flag,
+            reducer=options.reducer,
+        )
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

@@ -6,9 +6,10 @@ from typing import ClassVar, Literal
 
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError, enumerated
+from finetuner.losses import options
 from finetuner.losses.base import Loss
 from finetuner.losses.distances import cosine_similarity, dot, normalize
-from finetuner.losses.reduce import check_reducer, masked_logsumexp, reduce
+from finetuner.losses.reduce import masked_logsumexp, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.rows import in_row, of_documents, own_documents
 from finetuner.losses.triplets import Pairs, pairs
@@ -67,10 +68,15 @@ class MultipleNegativesRankingLoss(Loss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
-        if not self.scale > 0:
-            raise ArgumentError(f'scale must be a positive number, got {self.scale!r}.')
-        given = (self.directions,) if isinstance(self.directions, str) else tuple(self.directions)
+        options.settle(
+            self,
+            scale=options.number(above=0),
+            cosine=options.flag,
+            hardness_strength=options.number(least=0),
+            reducer=options.reducer,
+        )
+        several = isinstance(self.directions, list | tuple)
+        given = tuple(self.directions) if several else (self.directions,)
         object.__setattr__(self, 'directions', given)
         _check_among('directions', DIRECTIONS, *given)
         _check_among('partition_mode', PARTITIONS, self.partition_mode)

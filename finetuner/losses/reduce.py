@@ -5,24 +5,12 @@ cannot leak, and an empty selection gives 0 with slope 0.
 """
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError, nearest
 from finetuner.losses.distances import epsilon
 from finetuner.typing import Tensor
 
 REDUCERS = ('mean', 'nonzero', 'anchor', 'sum')
 """`mean` over all terms that count, `nonzero` over the positive ones only, `anchor` the mean of each anchor's mean,
 `sum` of all."""
-
-
-def check_reducer(name: str) -> str:
-    """`name`, if there is such a reducer.
-
-    Raises:
-        ArgumentError: there is none of that name.
-    """
-    if name not in REDUCERS:
-        raise ArgumentError(f'There is no reducer {name!r}. {nearest(name, REDUCERS)}')
-    return name
 
 
 def count(mask: Tensor, like: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:

@@ -8,6 +8,7 @@ from finetuner.losses.base import Loss
 from finetuner.losses.miners.base import Miner
 from finetuner.losses.names import LOSSES, MINERS, build, find, get
 from finetuner.losses.objective import Objective
+from finetuner.losses.options import mapping
 from finetuner.losses.relation import Scores
 
 KINDS = {
@@ -64,15 +65,16 @@ def resolve(
     >>> resolve('TripletLoss', 'TripletMarginMiner', loss_options={'margin': 0.3}).miner
     TripletMarginMiner(margin=0.2, type_of_triplets='all', distance=None)
     """
+    for_loss, for_miner = mapping('loss_options', loss_options), mapping('miner_options', miner_options)
     if loss is None:
-        if loss_options:
-            raise ArgumentError(f'loss_options={dict(loss_options)!r} need a loss: name one, such as InfoNCELoss.')
+        if for_loss:
+            raise ArgumentError(f'loss_options={dict(for_loss)!r} need a loss: name one, such as InfoNCELoss.')
         loss = choose(kind, width)
-    made = _make(loss, 'loss', Loss, Miner, loss_options or {})
-    mine = None if miner is None else _make(miner, 'miner', Miner, Loss, miner_options or {})
-    if miner is None and miner_options:
+    made = _make(loss, 'loss', Loss, Miner, for_loss)
+    mine = None if miner is None else _make(miner, 'miner', Miner, Loss, for_miner)
+    if miner is None and for_miner:
         raise ArgumentError(
-            f'miner_options={dict(miner_options)!r} need a miner: name one of {enumerated(sorted(MINERS), most=20)}.'
+            f'miner_options={dict(for_miner)!r} need a miner: name one of {enumerated(sorted(MINERS), most=20)}.'
         )
     check(made, kind, width, mine)
     return Objective(made, mine)

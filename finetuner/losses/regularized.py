@@ -1,13 +1,11 @@
 """A loss, and what keeps embeddings or learned classes in shape."""
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
-
-import numpy as np
 
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError
+from finetuner.losses import options
 from finetuner.losses.base import Loss, Value, Wrapper
 from finetuner.losses.names import as_loss, as_regularizer
 from finetuner.losses.regularizers import SparseCentersRegularizer
@@ -50,10 +48,7 @@ class RegularizedLoss(Wrapper):
         for name in ('embedding_regularizer', 'weight_regularizer'):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, as_regularizer(getattr(self, name)))
-        for name in ('embedding_reg_weight', 'weight_reg_weight'):
-            number = getattr(self, name)
-            if isinstance(number, bool) or not isinstance(number, Real) or not np.isfinite(float(number)):
-                raise ArgumentError(f'{name}={number!r}: expected a finite number.')
+        options.settle(self, embedding_reg_weight=options.number(), weight_reg_weight=options.number())
         if self.embedding_regularizer is None and self.weight_regularizer is None:
             raise ArgumentError("RegularizedLoss has no regularizer: give embedding_regularizer='LpRegularizer', say.")
         if getattr(self.embedding_regularizer, 'of_classes', False):

@@ -2,12 +2,10 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from numbers import Real
 from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError
-from finetuner.losses import distances
+from finetuner.losses import distances, options
 from finetuner.losses.reduce import quotient, reduce
 from finetuner.typing import Tensor
 
@@ -45,10 +43,7 @@ class LpRegularizer(Regularizer):
     power: float = 1
 
     def __post_init__(self) -> None:
-        for name in ('p', 'power'):
-            number = getattr(self, name)
-            if isinstance(number, bool) or not isinstance(number, Real) or not 1 <= float(number) < float('inf'):
-                raise ArgumentError(f'{name}={number!r} of LpRegularizer: expected a number of at least 1.')
+        options.settle(self, p=options.number(least=1), power=options.number(least=1))
 
     def penalty(self, x: Tensor, real: Tensor, centers: int = 1) -> Tensor:
         """The formula."""

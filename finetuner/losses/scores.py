@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError
+from finetuner.losses import options
 from finetuner.losses.base import Loss
 from finetuner.losses.distances import normalize
 from finetuner.losses.reduce import count
@@ -109,6 +110,9 @@ class CoSENTLoss(Loss):
     columns: ClassVar[int | None] = 2
     scale: float = 20.0
     normalize: bool = True
+
+    def __post_init__(self) -> None:
+        options.settle(self, scale=options.number(above=0), normalize=options.flag)
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Scores, **learned: Tensor) -> Tensor:
         """The formula."""

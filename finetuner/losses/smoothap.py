@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError
+from finetuner.losses import options
 from finetuner.losses.base import Loss
 from finetuner.losses.distances import cosine_similarity
-from finetuner.losses.reduce import check_reducer, count, quotient, reduce
+from finetuner.losses.reduce import count, quotient, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.triplets import Pairs, pairs
 from finetuner.typing import Tensor
@@ -44,9 +44,7 @@ class SmoothAPLoss(Loss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
-        if not self.temperature > 0:
-            raise ArgumentError(f'temperature must be a positive number, got {self.temperature!r}.')
+        options.settle(self, temperature=options.number(above=0), reducer=options.reducer)
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.losses import distances
+from finetuner.losses import distances, options
 from finetuner.losses.base import Loss
 from finetuner.losses.distances import epsilon, normalize
-from finetuner.losses.reduce import check_reducer, quotient, reduce
+from finetuner.losses.reduce import quotient, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.triplets import pairs
 from finetuner.typing import Tensor
@@ -41,7 +41,7 @@ class SignalToNoiseRatioContrastiveLoss(Loss):
     reducer: str = 'nonzero'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
+        options.settle(self, pos_margin=options.number(), neg_margin=options.number(), reducer=options.reducer)
 
     def measure(self, anchors: Tensor, candidates: Tensor, name: str | None = None) -> Tensor:
         """(N, M) noise-to-signal ratios, 0 where there is no signal; or the distance called `name` of directions."""

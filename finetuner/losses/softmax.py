@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from finetuner.dispatch import get_namespace
-from finetuner.losses.classes import ClassLoss, check_positive, cross_entropy
+from finetuner.losses import options
+from finetuner.losses.classes import ClassLoss, cross_entropy
 from finetuner.losses.distances import cosine_similarity, dot
-from finetuner.losses.reduce import check_reducer
 from finetuner.losses.relation import Relation
 from finetuner.typing import Tensor
 
@@ -38,7 +38,7 @@ class SoftmaxLoss(ClassLoss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
+        options.settle(self, reducer=options.reducer)
 
     def parameters(self, dim: int, n_classes: int, means: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """`classes (C, D)`: of length 1, see `start`; and `bias (C,)`: zeros."""
@@ -80,8 +80,7 @@ class NormalizedSoftmaxLoss(ClassLoss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
-        check_positive(temperature=self.temperature)
+        options.settle(self, temperature=options.number(above=0), reducer=options.reducer)
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""
@@ -117,8 +116,7 @@ class CosFaceLoss(ClassLoss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
-        check_positive(scale=self.scale)
+        options.settle(self, margin=options.number(), scale=options.number(above=0), reducer=options.reducer)
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

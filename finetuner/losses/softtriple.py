@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.losses.classes import ClassLoss, by_class, check_positive, check_whole, cross_entropy
+from finetuner.losses import options
+from finetuner.losses.classes import ClassLoss, by_class, cross_entropy
 from finetuner.losses.distances import cosine_similarity
-from finetuner.losses.reduce import check_reducer
 from finetuner.losses.relation import Relation
 from finetuner.typing import Tensor
 
@@ -47,9 +47,14 @@ class SoftTripleLoss(ClassLoss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
-        check_whole(centers_per_class=self.centers_per_class)
-        check_positive(la=self.la, gamma=self.gamma)
+        options.settle(
+            self,
+            centers_per_class=options.whole,
+            la=options.number(above=0),
+            gamma=options.number(above=0),
+            margin=options.number(),
+            reducer=options.reducer,
+        )
 
     @property
     def centers(self) -> int:

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.losses.classes import ClassLoss, check_positive, check_whole, cross_entropy
+from finetuner.losses import options
+from finetuner.losses.classes import ClassLoss, cross_entropy
 from finetuner.losses.distances import SMALL, cosine_similarity
-from finetuner.losses.reduce import check_reducer
 from finetuner.losses.relation import Relation
 from finetuner.typing import Tensor
 
@@ -45,9 +45,7 @@ class LargeMarginSoftmaxLoss(ClassLoss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
-        check_whole(margin=self.margin)
-        check_positive(scale=self.scale)
+        options.settle(self, margin=options.whole, scale=options.number(above=0), reducer=options.reducer)
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
+from finetuner.losses import options
 from finetuner.losses.base import Loss
 from finetuner.losses.distances import cosine_similarity
-from finetuner.losses.reduce import check_reducer, reduce
+from finetuner.losses.reduce import reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.triplets import pairs
 from finetuner.typing import Tensor
@@ -45,7 +46,14 @@ class ThresholdConsistentMarginLoss(Loss):
     reducer: str = 'nonzero'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
+        options.settle(
+            self,
+            lambda_plus=options.number(least=0),
+            lambda_minus=options.number(least=0),
+            margin_plus=options.number(),
+            margin_minus=options.number(),
+            reducer=options.reducer,
+        )
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.losses import distances
+from finetuner.losses import distances, options
 from finetuner.losses.base import DistanceLoss, Mine
-from finetuner.losses.reduce import check_reducer, count, quotient
+from finetuner.losses.reduce import count, quotient
 from finetuner.losses.relation import Relation, place_of
 from finetuner.losses.triplets import slopes
 from finetuner.typing import Tensor
@@ -48,8 +48,15 @@ class TripletMarginLoss(DistanceLoss):
     smooth_loss: bool = False
 
     def __post_init__(self) -> None:
-        distances.get(self.distance)
-        check_reducer(self.reducer)
+        options.settle(
+            self,
+            margin=options.number(),
+            distance=options.distance,
+            normalize=options.flag,
+            reducer=options.reducer,
+            swap=options.flag,
+            smooth_loss=options.flag,
+        )
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""
@@ -95,8 +102,14 @@ class TripletLoss(DistanceLoss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        distances.get(self.distance)
-        check_reducer(self.reducer)
+        options.settle(
+            self,
+            distance=options.distance,
+            margin=options.number(),
+            miner=options.mine,
+            normalize=options.flag,
+            reducer=options.reducer,
+        )
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from finetuner.dispatch import get_namespace
+from finetuner.losses.distances import FAR
 from finetuner.losses.relation import Band, Relation
 from finetuner.typing import Tensor
 
 BLOCK = 512  # anchors counted at a time: bounds the memory that counting takes
 FEW = 32  # positives per anchor up to which visiting is the faster way (measured from N = 256 to 1024)
-FAR = 1e30  # sorts behind every distance
 
 
 class Pairs(NamedTuple):

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError
+from finetuner.losses import options
 from finetuner.losses.base import Loss
 from finetuner.losses.distances import cosine_similarity, epsilon
-from finetuner.losses.reduce import check_reducer, masked_logsumexp, reduce
+from finetuner.losses.reduce import masked_logsumexp, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.triplets import pairs
 from finetuner.typing import Tensor
@@ -44,9 +44,7 @@ class TupletMarginLoss(Loss):
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
-        check_reducer(self.reducer)
-        if not self.scale > 0:
-            raise ArgumentError(f'scale must be a positive number, got {self.scale!r}.')
+        options.settle(self, margin=options.number(), scale=options.number(above=0), reducer=options.reducer)
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

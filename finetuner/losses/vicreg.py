@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError
+from finetuner.losses import options
 from finetuner.losses.base import Loss
 from finetuner.losses.distances import sqeuclidean
 from finetuner.losses.reduce import count, quotient
@@ -48,8 +48,13 @@ class VICRegLoss(Loss):
     eps: float = 1e-4
 
     def __post_init__(self) -> None:
-        if not self.eps > 0:
-            raise ArgumentError(f'eps must be a positive number, got {self.eps!r}.')
+        options.settle(
+            self,
+            invariance_lambda=options.number(least=0),
+            variance_mu=options.number(least=0),
+            covariance_v=options.number(least=0),
+            eps=options.number(above=0),
+        )
 
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""

@@ -6,6 +6,7 @@ from numbers import Real
 from typing import Any
 
 from finetuner.errors import ArgumentError, nearest
+from finetuner.losses.options import mapping
 
 OPTIMIZERS: dict[str, tuple[float, tuple[str, ...]]] = {
     'Adam': (1e-2, ('weight_decay', 'beta_1', 'beta_2', 'epsilon')),
@@ -74,12 +75,13 @@ def for_loss(name: str | None = None, options: Mapping[str, Any] | None = None) 
     if found is None:
         raise ArgumentError(f'There is no loss_optimizer {name!r}. {nearest(str(name), OPTIMIZERS)}')
     rate, known = OPTIMIZERS[found]
-    for option, value in (options or {}).items():
+    options = mapping('loss_optimizer_options', options)
+    for option, value in options.items():
         if option not in ('learning_rate', *known):
             hint = nearest(option, ('learning_rate', *known))
             raise ArgumentError(f'loss_optimizer_options: {found} has no option {option!r}. {hint}')
         _check(option, value)
-    return Optimization(**{'name': found, 'learning_rate': rate, 'weight_decay': 0.0, **(options or {})})
+    return Optimization(**{'name': found, 'learning_rate': rate, 'weight_decay': 0.0, **options})
 
 
 def _check(option: str, value: Any) -> None:

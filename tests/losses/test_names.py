@@ -66,7 +66,7 @@ def test_options():
         ('infonceloss', 'loss', "Did you mean 'InfoNCELoss'"),
         ('xyz', 'loss', 'Known are: AnglELoss, AngularLoss'),
         ('TripletMarginLoss', 'miner', "There is no miner 'TripletMarginLoss'. Did you mean 'TripletMarginMiner'"),
-        ('GenericPairLoss', 'loss', 'is a building block and no loss: use ContrastiveLoss'),
+        ('GenericPairLoss', 'loss', 'is a building block: use ContrastiveLoss'),
         (
             'CachedGISTEmbedLoss',
             'loss',

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from finetuner.errors import ArgumentError
-from finetuner.losses.reduce import REDUCERS, check_reducer, masked_logsumexp, quotient, reduce
+from finetuner.losses import options
+from finetuner.losses.reduce import REDUCERS, masked_logsumexp, quotient, reduce
 
 TERMS = np.array([[1.0, 0.0, 3.0], [5.0, 2.0, 0.0], [7.0, 8.0, 9.0]], np.float32)
 MASK = np.array([[1, 1, 1], [1, 0, 1], [0, 0, 0]], bool)
@@ -66,6 +67,6 @@ def test_quotient_of_nothing_is_zero(xp, library):
 
 def test_unknown_reducer_suggests_the_nearest():
     with pytest.raises(ArgumentError, match=r"There is no reducer 'avg'. Known are: anchor, mean, nonzero, sum"):
-        check_reducer('avg')
+        options.reducer('reducer', 'avg')
     with pytest.raises(ArgumentError, match="Did you mean 'nonzero'"):
-        check_reducer('non_zero')
+        options.reducer('reducer', 'non_zero')

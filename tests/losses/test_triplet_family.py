@@ -30,8 +30,8 @@ NAMES = [
 @pytest.mark.parametrize(
     ('name', 'options', 'message'),
     [
-        ('AngularLoss', {'alpha': 0}, 'alpha must be an angle from 0 to 65 degrees, got 0'),
-        ('AngularLoss', {'alpha': 80}, 'alpha must be an angle'),
+        ('AngularLoss', {'alpha': 0}, 'alpha must be a finite number above 0 and at most 65, got 0'),
+        ('AngularLoss', {'alpha': 80}, 'alpha must be a finite number'),
         ('MarginLoss', {'beta_per_class': True}, 'beta_per_class=True without learn_beta=True'),
         ('NCALoss', {'softmax_scale': 0}, 'softmax_scale must be a positive number'),
         *[(name, {'reducer': 'median'}, "no reducer 'median'") for name in (*NAMES, 'SiameseLoss')],

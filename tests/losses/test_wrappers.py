@@ -106,7 +106,10 @@ def test_a_configuration_is_of_what_can_be_read_again():
         (lambda: regularized(embedding_regularizer='LpRegulariser'), "Did you mean 'LpRegularizer'"),
         (lambda: regularized(embedding_regularizer='SparseCentersRegularizer'), 'is one of learned classes'),
         (lambda: regularized(embedding_regularizer=get('TripletLoss')), 'is no regularizer'),
-        (lambda: regularized(embedding_regularizer=('LpRegularizer', {'p': 0.5})), 'p=0.5 of LpRegularizer'),
+        (
+            lambda: regularized(embedding_regularizer=('LpRegularizer', {'p': 0.5})),
+            'p must be a finite number of at least 1, got 0.5',
+        ),
         (lambda: regularized(embedding_regularizer=('LpRegularizer', {'q': 1})), "has no option 'q'"),
         (lambda: regularized(embedding_regularizer='LpRegularizer', embedding_reg_weight='1'), 'a finite number'),
         (

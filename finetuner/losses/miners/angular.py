@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError
+from finetuner.losses import options
 from finetuner.losses.miners.base import Miner
 from finetuner.losses.relation import Relation
 from finetuner.typing import Tensor
@@ -59,8 +60,7 @@ class AngularMiner(Miner):
     third_side: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.angle < 90:
-            raise ArgumentError(f'angle={self.angle!r}: expected degrees above 0 and below 90, such as 20.')
+        options.settle(self, angle=options.number(above=0, below=90))
 
     def __call__(self, distances: Tensor, relation: Relation) -> Relation:
         """The relation with the angle as its rule for triplets."""

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from finetuner.errors import ArgumentError, nearest
-from finetuner.losses.distances import get
+from finetuner.losses import options
 from finetuner.losses.miners.base import Miner
 from finetuner.losses.relation import Band, Relation
 from finetuner.typing import Tensor
@@ -37,12 +36,12 @@ class TripletMarginMiner(Miner):
     distance: str | None = None
 
     def __post_init__(self) -> None:
-        if self.type_of_triplets not in KINDS:
-            raise ArgumentError(
-                f'type_of_triplets={self.type_of_triplets!r} is unknown. {nearest(str(self.type_of_triplets), KINDS)}'
-            )
-        if self.distance is not None:
-            get(self.distance)
+        options.settle(
+            self,
+            margin=options.number(),
+            type_of_triplets=options.one_of(KINDS),
+            distance=options.optional(options.distance),
+        )
 
     @property
     def band(self) -> Band:

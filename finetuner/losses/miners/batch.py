@@ -1,10 +1,11 @@
 """For every anchor a positive and a negative by strategy, as pytorch-metric-learning names and orders them."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError
-from finetuner.losses.distances import get
+from finetuner.losses import options
 from finetuner.losses.miners.base import Miner
 from finetuner.losses.miners.easyhard import by_strategy, check_strategies
 from finetuner.losses.relation import Relation
@@ -57,10 +58,9 @@ class BatchEasyHardMiner(Miner):
 
     def __post_init__(self) -> None:
         check_strategies(self.pos_strategy, self.neg_strategy)
+        options.settle(self, distance=options.optional(options.distance))
         for name in ('allowed_pos_range', 'allowed_neg_range'):
             object.__setattr__(self, name, _range(name, getattr(self, name)))
-        if self.distance is not None:
-            get(self.distance)
 
     def __call__(self, distances: Tensor, relation: Relation) -> Relation:
         """The relation with only the chosen ones in its masks."""
@@ -101,8 +101,7 @@ class BatchHardMiner(Miner):
     distance: str | None = None
 
     def __post_init__(self) -> None:
-        if self.distance is not None:
-            get(self.distance)
+        options.settle(self, distance=options.optional(options.distance))
 
     def __call__(self, distances: Tensor, relation: Relation) -> Relation:
         """The relation with only the chosen ones in its masks."""
@@ -112,7 +111,8 @@ class BatchHardMiner(Miner):
 def _range(name: str, given: Range) -> Range:
     if given is None:
         return None
-    if not isinstance(given, list | tuple) or len(given) != 2 or not given[0] <= given[1]:
+    pair = isinstance(given, list | tuple) and len(given) == 2 and all(isinstance(bound, Real) for bound in given)
+    if not pair or not given[0] <= given[1]:
         raise ArgumentError(f'{name}={given!r}: expected two distances (low, high), such as (0.2, 1.0).')
     return float(given[0]), float(given[1])
 

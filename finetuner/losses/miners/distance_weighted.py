@@ -5,8 +5,9 @@ from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError
+from finetuner.losses import options
+from finetuner.losses.distances import FAR
 from finetuner.losses.miners.base import Miner
-from finetuner.losses.miners.easyhard import FAR
 from finetuner.losses.miners.lots import lots_of, places
 from finetuner.losses.relation import Relation, place_of
 from finetuner.typing import Layout, Tensor
@@ -51,6 +52,14 @@ class DistanceWeightedMiner(Miner):
     dim: int | None = None
     distance = 'euclidean'
     unit: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        options.settle(
+            self,
+            cutoff=options.number(above=0),
+            nonzero_loss_cutoff=options.number(above=0),
+            dim=options.optional(options.whole),
+        )
 
     def lots(self, layout: Layout) -> int:
         """Two for each triplet."""

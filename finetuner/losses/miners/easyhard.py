@@ -5,13 +5,13 @@ from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError, nearest
-from finetuner.losses.distances import get
+from finetuner.losses import options
+from finetuner.losses.distances import FAR
 from finetuner.losses.miners.base import Miner
 from finetuner.losses.relation import Relation
 from finetuner.typing import Tensor
 
 STRATEGIES = ('hard', 'semihard', 'easy', 'all')
-FAR = 1e30  # beyond any distance, finite so that differences of it stay numbers
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class TripletEasyHardMiner(Miner):
 
     def __post_init__(self) -> None:
         check_strategies(self.pos_strategy, self.neg_strategy)
-        if self.distance is not None:
-            get(self.distance)
+        options.settle(self, distance=options.optional(options.distance))
 
     def __call__(self, distances: Tensor, relation: Relation) -> Relation:
         """The relation with only the chosen ones in its masks."""

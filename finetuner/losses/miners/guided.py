@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError, nearest
+from finetuner.losses import options
 from finetuner.losses.distances import epsilon
 from finetuner.losses.miners.base import Miner
 from finetuner.losses.reduce import count, quotient
@@ -48,10 +48,7 @@ class GuidedMiner(Miner):
     guided: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.margin_strategy not in STRATEGIES:
-            raise ArgumentError(
-                f'margin_strategy={self.margin_strategy!r} is unknown. {nearest(str(self.margin_strategy), STRATEGIES)}'
-            )
+        options.settle(self, margin=options.number(), margin_strategy=options.one_of(STRATEGIES))
 
     def __call__(self, distances: Tensor, relation: Relation) -> Relation:
         """The relation without the negatives that the guide doubts."""

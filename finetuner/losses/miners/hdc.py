@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError
-from finetuner.losses.distances import get
+from finetuner.losses import options
+from finetuner.losses.distances import FAR
 from finetuner.losses.miners.base import Miner
-from finetuner.losses.miners.easyhard import FAR
 from finetuner.losses.relation import Relation
 from finetuner.typing import Tensor
 
@@ -41,12 +40,9 @@ class HDCMiner(Miner):
     distance: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.filter_percentage <= 1:
-            raise ArgumentError(
-                f'filter_percentage={self.filter_percentage!r}: expected a share above 0 and up to 1, such as 0.5.'
-            )
-        if self.distance is not None:
-            get(self.distance)
+        options.settle(
+            self, filter_percentage=options.number(above=0, most=1), distance=options.optional(options.distance)
+        )
 
     def __call__(self, distances: Tensor, relation: Relation) -> Relation:
         """The relation with only the hardest pairs in its masks."""

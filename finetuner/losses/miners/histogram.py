@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError
-from finetuner.losses.distances import get
+from finetuner.losses import options
+from finetuner.losses.distances import FAR
 from finetuner.losses.miners.base import Miner
-from finetuner.losses.miners.easyhard import FAR
 from finetuner.losses.miners.lots import lots_of, places
 from finetuner.losses.relation import Relation
 from finetuner.typing import Layout, Tensor
@@ -46,12 +45,13 @@ class UniformHistogramMiner(Miner):
     distance: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ('num_bins', 'pos_per_bin', 'neg_per_bin'):
-            number = getattr(self, name)
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ArgumentError(f'{name}={number!r}: expected a positive whole number.')
-        if self.distance is not None:
-            get(self.distance)
+        options.settle(
+            self,
+            num_bins=options.whole,
+            pos_per_bin=options.whole,
+            neg_per_bin=options.whole,
+            distance=options.optional(options.distance),
+        )
 
     def lots(self, layout: Layout) -> int:
         """One for each draw of the batch, spread over its anchors."""

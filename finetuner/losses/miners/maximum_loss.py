@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError
+from finetuner.losses import options
 from finetuner.losses.miners.base import Miner
 from finetuner.losses.miners.lots import lots_of
 from finetuner.losses.relation import Relation
@@ -45,12 +46,7 @@ class MaximumLossMiner(Miner):
     by_value: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name in ('output_batch_size', 'num_trials'):
-            number = getattr(self, name)
-            if number is None and name == 'output_batch_size':
-                continue
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ArgumentError(f'{name}={number!r}: expected a positive whole number.')
+        options.settle(self, output_batch_size=options.optional(options.whole), num_trials=options.whole)
 
     def lots(self, layout: Layout) -> int:
         """One for each trial."""

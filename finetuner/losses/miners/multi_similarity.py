@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from finetuner.dispatch import get_namespace
-from finetuner.losses.distances import get
+from finetuner.losses import options
+from finetuner.losses.distances import FAR
 from finetuner.losses.miners.base import Miner
-from finetuner.losses.miners.easyhard import FAR
 from finetuner.losses.relation import Relation
 from finetuner.typing import Tensor
 
@@ -38,8 +38,7 @@ class MultiSimilarityMiner(Miner):
     distance: str | None = 'cosine'
 
     def __post_init__(self) -> None:
-        if self.distance is not None:
-            get(self.distance)
+        options.settle(self, epsilon=options.number(), distance=options.optional(options.distance))
 
     def __call__(self, distances: Tensor, relation: Relation) -> Relation:
         """The relation with only the informative pairs in its masks."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from finetuner.losses.distances import get
+from finetuner.losses import options
 from finetuner.losses.miners.base import Miner
 from finetuner.losses.relation import Relation
 from finetuner.typing import Tensor
@@ -34,8 +34,9 @@ class PairMarginMiner(Miner):
     distance: str | None = 'euclidean'
 
     def __post_init__(self) -> None:
-        if self.distance is not None:
-            get(self.distance)
+        options.settle(
+            self, pos_margin=options.number(), neg_margin=options.number(), distance=options.optional(options.distance)
+        )
 
     def __call__(self, distances: Tensor, relation: Relation) -> Relation:
         """The relation without the pairs that are done."""

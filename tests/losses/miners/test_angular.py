@@ -77,5 +77,5 @@ def test_by_hand_it_asks_for_the_third_side(library):
 
 @pytest.mark.parametrize('angle', [0.0, 90.0, -20.0, float('nan')])
 def test_an_angle_is_no_other_number(angle):
-    with pytest.raises(ArgumentError, match='expected degrees above 0 and below 90'):
+    with pytest.raises(ArgumentError, match='angle must be a finite number above 0 and below 90'):
         AngularMiner(angle)

@@ -39,5 +39,5 @@ def test_without_pairs_it_keeps_none(library):
 
 @pytest.mark.parametrize('share', [0.0, -0.5, 1.5, float('nan')])
 def test_a_share_is_no_other_number(share):
-    with pytest.raises(ArgumentError, match='expected a share above 0'):
+    with pytest.raises(ArgumentError, match='filter_percentage must be a finite number above 0 and at most 1'):
         HDCMiner(share)

@@ -90,5 +90,5 @@ def test_loss(library):
 @pytest.mark.parametrize('option', ['num_bins', 'pos_per_bin', 'neg_per_bin'])
 def test_numbers_are_positive(option):
     for number in (0, 1.5, True):
-        with pytest.raises(ArgumentError, match=f'{option}=.*expected a positive whole number'):
+        with pytest.raises(ArgumentError, match=f'{option} must be a whole number of at least 1'):
             UniformHistogramMiner(**{option: number})

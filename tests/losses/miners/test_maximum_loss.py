@@ -133,5 +133,5 @@ def test_without_lots_it_says_how_to_give_some(library):
 
 @pytest.mark.parametrize('options', [{'output_batch_size': 0}, {'num_trials': 0}, {'num_trials': None}])
 def test_numbers_are_positive(options):
-    with pytest.raises(ArgumentError, match='expected a positive whole number'):
+    with pytest.raises(ArgumentError, match='must be a whole number of at least 1'):
         MaximumLossMiner(**options)
