@@ -98,7 +98,6 @@ def test_models_of_a_dict_and_of_a_list(backend):
 
     ids, labels = np.random.default_rng(0).integers(0, 50, (40, 6)), clusters()[1]
     x = clusters()[0]
-    # Keras on TensorFlow takes the parts of a row of a table for different rows when it clips: so nothing is clipped.
     arguments = {'batch_size': 20, 'num_items_per_class': 4, 'configure_optimizer': sgd(backend)}
     for make, data, collate_fn in ((two_inputs, ids, tokens), (two_arguments, x, both)):
         first, second = make(backend), make(backend)

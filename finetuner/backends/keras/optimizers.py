@@ -9,7 +9,16 @@ from keras import ops
 from finetuner.tuner.schedule import Optimization
 
 
-class Grouped(keras.optimizers.Optimizer):
+class _Clipped(keras.optimizers.Optimizer):
+    # TensorFlow gives the slope of a table as rows, of which several may be parts of one: whole, it is no longer than
+    # it is in other frameworks.
+    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
+        if self.global_clipnorm:
+            grads = [ops.add(slope, 0.0) if hasattr(slope, 'dense_shape') else slope for slope in grads]
+        return super()._clip_gradients(grads)
+
+
+class Grouped(_Clipped):
     """Several optimizers as one, each for its own variables; slopes are clipped together.
 
     Args:
@@ -52,7 +61,7 @@ KIND: Any = type(keras.optimizers.AdamW())
 """AdamW: on the torch engine a class of Keras' own that is faster than the public one."""
 
 
-class _Pulled(keras.optimizers.Optimizer):
+class _Pulled(_Clipped):
     # Adds `pull` times a weight to its slope.
     pull = 0.0
 
