@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from finetuner.dispatch import get_namespace
 from finetuner.losses import options
 from finetuner.losses.classes import ClassLoss, by_class, cross_entropy
-from finetuner.losses.distances import cosine_similarity, epsilon
+from finetuner.losses.distances import cosine_similarity, sine
 from finetuner.losses.relation import Relation
 from finetuner.typing import Tensor
 
@@ -57,14 +57,10 @@ class ArcFaceLoss(ClassLoss):
         return cosine_similarity(anchors, candidates)
 
     def _turned(self, c: Tensor) -> Tensor:
-        # cos(theta + m) = cos(theta) cos(m) - sin(theta) sin(m); the sine's argument is made safe, not the sine, so
-        # that the slope is finite where an item lies exactly on its class.
-        xp = get_namespace(c)
-        square = 1 - c * c
-        some = square > 4 * epsilon(c)
-        sine = xp.where(some, xp.sqrt(xp.where(some, square, 1.0)), 0.0)
+        # cos(theta + m) = cos(theta) cos(m) - sin(theta) sin(m).
         m = math.radians(self.margin)
-        return xp.where(c > math.cos(math.pi - m), c * math.cos(m) - sine * math.sin(m), c - m * math.sin(m))
+        turned = c * math.cos(m) - sine(c) * math.sin(m)
+        return get_namespace(c).where(c > math.cos(math.pi - m), turned, c - m * math.sin(m))
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,15 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     return get_namespace(a).relu(1 - cosine_similarity(a, b))
 
 
+def sine(c: Tensor) -> Tensor:
+    """The sine of angles from 0 to 180 degrees with the cosines `c`, with a finite slope at its ends."""
+    xp = get_namespace(c)
+    square = 1 - c * c
+    some = square > 4 * epsilon(c)
+    # The argument of the root is made safe, not its result: an infinite slope times zero would be NaN.
+    return xp.where(some, xp.sqrt(xp.where(some, square, 1.0)), 0.0)
+
+
 def _square(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     # The squared distance, and where it is more than rounding.
     xp = get_namespace(a)

@@ -50,13 +50,8 @@ class InfoNCELoss(Loss):
         cosine = cosine_similarity(anchors, candidates)
         found = pairs(relation, lambda: 1 - cosine)
         s = cosine / self.temperature
-        if not self.symmetric:
-            return self._one_way(s, found)
-        return (self._one_way(s, found) + self._one_way(xp.transpose(s), found.transpose())) / 2
-
-    def _one_way(self, s: Tensor, found: Pairs) -> Tensor:
-        rest = masked_logsumexp(s, found.negatives, found.away)
-        return reduce(get_namespace(s).softplus(rest - s), found.positives, self.reducer, found.towards)
+        there = one_way(s, found, self.reducer)
+        return (there + one_way(xp.transpose(s), found.transpose(), self.reducer)) / 2 if self.symmetric else there
 
 
 @dataclass(frozen=True)
@@ -79,3 +74,9 @@ class NTXentLoss(InfoNCELoss):
     """
 
     temperature: float = 0.1
+
+
+def one_way(s: Tensor, found: Pairs, reducer: str) -> Tensor:
+    """The reduced `-log(e^s_ap / (e^s_ap + sum of e^s_an over negatives))` of scaled similarities (N, M)."""
+    rest = masked_logsumexp(s, found.negatives, found.away)
+    return reduce(get_namespace(s).softplus(rest - s), found.positives, reducer, found.towards)

@@ -127,12 +127,9 @@ def hinge(d: Tensor, relation: Relation, margin: float, reducer: str) -> Tensor:
     common = xp.stop_gradient(xp.mean(d, axis=1, keepdims=True))
     rows = xp.sum(slope * (d - common), axis=1) + margin * active
     rows = rows - xp.minimum(xp.stop_gradient(rows), 0.0)  # rounding makes no loss negative
-    if reducer == 'sum':
+    if reducer == 'sum':  # which needs no number
         return xp.sum(rows)
-    number = active if reducer == 'nonzero' else _number(relation, d)
-    if reducer == 'anchor':
-        return quotient(xp.sum(quotient(rows, number)), count(number > 0, d))
-    return quotient(xp.sum(rows), xp.sum(number))
+    return _reduced(rows, active if reducer == 'nonzero' else _number(relation, d), reducer)
 
 
 def visited(
@@ -164,11 +161,17 @@ def visited(
         total = total + xp.sum(terms, axis=1)
         counted = kept & (xp.stop_gradient(terms) > 4 * distances.epsilon(d)) if reducer == 'nonzero' else kept
         number = number + count(counted, d, axis=1)
+    return _reduced(total, number, reducer)
+
+
+def _reduced(rows: Tensor, number: Tensor, reducer: str) -> Tensor:
+    # One number from the (N,) sums of the anchors and how many terms each is of.
+    xp = get_namespace(rows)
     if reducer == 'sum':
-        return xp.sum(total)
+        return xp.sum(rows)
     if reducer == 'anchor':
-        return quotient(xp.sum(quotient(total, number)), count(number > 0, d))
-    return quotient(xp.sum(total), xp.sum(number))
+        return quotient(xp.sum(quotient(rows, number)), count(number > 0, rows))
+    return quotient(xp.sum(rows), xp.sum(number))
 
 
 def _number(relation: Relation, d: Tensor) -> Tensor:

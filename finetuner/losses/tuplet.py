@@ -7,7 +7,7 @@ from typing import ClassVar
 from finetuner.dispatch import get_namespace
 from finetuner.losses import options
 from finetuner.losses.base import Loss
-from finetuner.losses.distances import cosine_similarity, epsilon
+from finetuner.losses.distances import cosine_similarity, sine
 from finetuner.losses.reduce import masked_logsumexp, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.triplets import pairs
@@ -51,11 +51,8 @@ class TupletMarginLoss(Loss):
         xp = get_namespace(anchors)
         c = cosine_similarity(anchors, candidates)
         found = pairs(relation, lambda: 1 - c)
-        # cos(t - m) = cos(t) cos(m) + sin(t) sin(m); the sine's argument is made safe, not the sine.
-        square = 1 - c * c
-        some = square > 4 * epsilon(c)
-        sine = xp.where(some, xp.sqrt(xp.where(some, square, 1.0)), 0.0)
+        # cos(t - m) = cos(t) cos(m) + sin(t) sin(m).
         m = math.radians(self.margin)
-        turned = c * math.cos(m) + sine * math.sin(m)
+        turned = c * math.cos(m) + sine(c) * math.sin(m)
         rest = masked_logsumexp(self.scale * c, found.negatives, found.away)
         return reduce(xp.softplus(rest - self.scale * turned), found.positives, self.reducer, found.towards)

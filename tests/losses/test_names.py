@@ -1,6 +1,7 @@
 """Losses and miners by name, and what people are told about names that are none."""
 
 import pickle
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -9,10 +10,11 @@ import pytest
 
 from finetuner import losses
 from finetuner.errors import ArgumentError
-from finetuner.losses import miners
+from finetuner.losses import miners, names
 from finetuner.losses.base import Loss
 from finetuner.losses.miners.base import Miner
-from finetuner.losses.names import LOSSES, MINERS, find, get
+from finetuner.losses.names import LOSSES, MINERS, WRAPPERS, as_loss, build, find, get
+from finetuner.losses.registry import resolve
 
 
 @pytest.mark.parametrize('name', LOSSES)
@@ -73,6 +75,8 @@ def test_options():
             r'is GISTEmbedLoss in small parts: take that with fit\(…, mini_batch_size=32\)',
         ),
         ('WeightRegularizerMixin', 'loss', 'use RegularizedLoss'),
+        ('P2SGradLoss', 'loss', 'P2SGradLoss is not here: use CosFaceLoss or ArcFaceLoss'),
+        ('SelfSupervisedLoss', 'loss', 'is not needed: give items without labels'),
     ],
 )
 def test_unknown_names(name, kind, message):
@@ -83,7 +87,12 @@ def test_unknown_names(name, kind, message):
 @pytest.mark.parametrize(
     ('name', 'kind', 'option', 'message'),
     [
-        ('TripletLoss', 'loss', 'margn', r"TripletLoss has no option 'margn'. Did you mean 'margin'"),
+        (
+            'TripletLoss',
+            'loss',
+            'margn',
+            r"TripletLoss has no option 'margn'. Did you mean 'margin'\? It is TripletLoss\(distance='cosine'",
+        ),
         ('InfoNCELoss', 'loss', 'temprature', "Did you mean 'temperature'"),
         ('TripletMarginMiner', 'miner', 'type_of_triplet', "Did you mean 'type_of_triplets'"),
         ('TripletMarginMiner', 'miner', 'xyz', 'Known are: distance, margin, type_of_triplets'),
@@ -107,6 +116,35 @@ def test_unknown_options(name, kind, option, message):
 def test_impossible_values(name, option, value, message):
     with pytest.raises(ArgumentError, match=message):
         get(name, **{option: value})
+
+
+def test_what_is_missing_is_shown_with_the_rest():
+    with pytest.raises(
+        ArgumentError, match=r"needs the option 'loss'. It is CrossBatchMemory\(loss, memory_size=1024\)\."
+    ):
+        get('CrossBatchMemory')
+
+
+def test_a_loss_of_ones_own_need_not_be_a_dataclass():
+    class Own(Loss):
+        def __init__(self, power=2):
+            self.power = power
+
+        def compute(self, anchors, candidates, relation, **learned):
+            return (anchors**self.power).sum()
+
+    assert build(Own, power=3).power == 3
+    assert resolve(Own).loss.power == 2
+    assert as_loss(Own).power == 2
+
+
+def test_every_loss_that_is_not_here_says_what_to_use():
+    known = {**LOSSES, **WRAPPERS}
+    for name, sentence in names._NO_LOSSES.items():
+        assert name not in known
+        used = re.findall(r'\w*Loss\b', sentence)
+        assert used
+        assert {*used} <= {*known, 'Loss'}
 
 
 def test_a_missing_attribute_is_no_loss():
