@@ -33,15 +33,16 @@ def start(n_classes: int, dim: int, means: np.ndarray | None = None, centers: in
         means: (C, D) a direction for each class, around which its centers lie; a row of zeros knows of none.
         centers: of each class.
     """
-    noise = _directions(np.random.default_rng(0).standard_normal((n_classes * centers, dim)))
+    noise = unit(np.random.default_rng(0).standard_normal((n_classes * centers, dim)))
     if means is not None:
-        around = np.repeat(_directions(np.asarray(means, np.float64)), centers, axis=0)
+        around = np.repeat(unit(np.asarray(means, np.float64)), centers, axis=0)
         near = around + _SPREAD * noise if centers > 1 else around
-        noise = np.where(around.any(axis=1, keepdims=True), _directions(near), noise)
+        noise = np.where(around.any(axis=1, keepdims=True), unit(near), noise)
     return noise.astype(np.float32)
 
 
-def _directions(x: np.ndarray) -> np.ndarray:
+def unit(x: np.ndarray) -> np.ndarray:
+    """(N, D) rows of length 1, of arrays; a row of zeros stays one."""
     length = np.linalg.norm(x, axis=1, keepdims=True)
     return x / np.where(length > 0, length, 1.0)
 

@@ -11,9 +11,10 @@ from finetuner.errors import ArgumentError
 from finetuner.losses import options
 from finetuner.losses.base import Loss
 from finetuner.losses.distances import cosine_similarity
-from finetuner.losses.reduce import masked_logsumexp, reduce
+from finetuner.losses.infonce import one_way
+from finetuner.losses.reduce import reduce
 from finetuner.losses.relation import Relation
-from finetuner.losses.triplets import Pairs, pairs
+from finetuner.losses.triplets import pairs
 from finetuner.typing import Tensor
 
 
@@ -81,12 +82,8 @@ class CLIPLoss(_Learning):
         found = pairs(relation, lambda: 1 - cosine)
         # At its upper end the value stays and the slope goes on, or it could never come down again.
         s = cosine * xp.exp(scale - xp.stop_gradient(xp.relu(scale - math.log(self.max_scale))))
-        there, back = self._one_way(s, found), self._one_way(xp.transpose(s), found.transpose())
-        return (there + back) / 2
-
-    def _one_way(self, s: Tensor, found: Pairs) -> Tensor:
-        rest = masked_logsumexp(s, found.negatives, found.away)
-        return reduce(get_namespace(s).softplus(rest - s), found.positives, self.reducer, found.towards)
+        there = one_way(s, found, self.reducer)
+        return (there + one_way(xp.transpose(s), found.transpose(), self.reducer)) / 2
 
 
 @dataclass(frozen=True)

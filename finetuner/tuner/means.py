@@ -7,6 +7,7 @@ from finetuner.console import logger
 from finetuner.data.dataset import Dataset, occurrence
 from finetuner.data.records import Records
 from finetuner.data.views import Chosen
+from finetuner.losses.classes import unit
 from finetuner.typing import CollateFn
 
 PER_CLASS = 32
@@ -85,10 +86,5 @@ def directions(vectors: np.ndarray, label: np.ndarray, n_classes: int) -> np.nda
     """
     item, column = np.nonzero(label >= 0)
     total = np.zeros((n_classes, vectors.shape[1]))
-    np.add.at(total, label[item, column], _unit(vectors.astype(np.float64))[item])
-    return _unit(total).astype(np.float32)
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(x, axis=1, keepdims=True)
-    return x / np.where(length > 0, length, 1.0)
+    np.add.at(total, label[item, column], unit(vectors.astype(np.float64))[item])
+    return unit(total).astype(np.float32)
