@@ -103,14 +103,19 @@ def test_the_pages_of_losses_and_miners_say_what_their_docstrings_say():
 def test_loss_none_takes_what_the_guide_says():
     rows = re.findall(r'^\| (.+?) \| (.+?) \| .*\|$', text('losses.md'), re.MULTILINE)
     said = {data: loss for data, loss in rows}
-    for kind, width, data in (
-        ('class', 1, 'labels, several items of each'),
-        ('pair', 2, 'pairs, with or without hard negatives'),
-        ('instance', 1, 'items without labels'),
-        ('score', 2, 'pairs with a score'),
-        ('score', 3, 'triplets with the margin of a teacher'),
-    ):
-        loss = choose(kind, width)
+    asked = (
+        ('class', 1, None, 'labels, several items of each'),
+        ('pair', 2, None, 'pairs, with or without hard negatives'),
+        ('instance', 1, None, 'items without labels'),
+        ('score', 2, 1, 'pairs with a score'),
+        ('score', 3, 1, 'triplets with the margin of a teacher, or its score of both documents'),
+        ('score', 3, 2, 'triplets with the margin of a teacher, or its score of both documents'),
+        ('score', 4, 3, "a query, three or more documents and the teacher's score of each"),
+    )
+    named = {data for data, loss in said.items() if 'Loss' in loss}
+    assert named - {'your data look like this'} == {data for *_, data in asked}
+    for kind, width, scores, data in asked:
+        loss = choose(kind, width, scores)
         assert type(loss).__name__ in said[data]
         if isinstance(loss, InfoNCELoss):
             assert f'temperature {loss.temperature}' in said[data]

@@ -1,6 +1,7 @@
 """Barlow Twins: the components of two views shall correlate each with itself, and with no other."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
 from finetuner.losses import options
@@ -38,6 +39,7 @@ class BarlowTwinsLoss(Loss):
     0.0102
     """
 
+    remembers: ClassVar[bool] = False
     lambda_param: float = 0.0051
     eps: float = 1e-5
 

@@ -31,6 +31,7 @@ class Loss(ABC):
         by_class: the names of what it learns with one entry per class, where candidates are items; the formula gets
             them as (N, 1), of each anchor's first class.
         guided: whether it needs a guide, see `Relation.guide`.
+        remembers: whether candidates of earlier batches are of use to it, see `CrossBatchMemory`.
         centers: learned candidates per class, one class after the other.
         miner: what narrows the relation before the formula sees it.
     """
@@ -41,6 +42,7 @@ class Loss(ABC):
     more: ClassVar[bool] = False
     across: ClassVar[bool] = False
     guided: ClassVar[bool] = False
+    remembers: ClassVar[bool] = True
     miner: Mine | None = None
 
     @property

@@ -14,7 +14,6 @@ from finetuner.errors import ArgumentError
 from finetuner.losses import distances, registry
 from finetuner.losses.base import Change, Loss, combined, mine
 from finetuner.losses.memory import Memory
-from finetuner.losses.names import get
 from finetuner.losses.objective import Objective
 from finetuner.losses.relation import UNKNOWN, Scores, label_codes, looked_at, most_alike
 from finetuner.typing import Layout, Learned, Tensor
@@ -46,7 +45,7 @@ class Call:
         miner: Any = None,
         most: int | None = None,
     ) -> None:
-        made = get(miner, 'miner') if isinstance(miner, str) else miner
+        made = None if miner is None else registry.make(miner, 'miner')
         scored = next((member for member in loss.members() if member.expects is Scores), None)
         kind, width = ('class', 1) if scored is None else ('score', scored.columns or 2)
         registry.check(loss, kind, width, made)
@@ -80,11 +79,7 @@ class Call:
     @property
     def draws(self) -> bool:
         """Whether its miner needs random numbers."""
-        return self.objective.miner is not None and self._lots(Layout(1)) > 0
-
-    def _lots(self, layout: Layout) -> int:
-        lots = getattr(self.objective.miner, 'lots', None)
-        return int(lots(layout)) if lots is not None else 0
+        return self.objective.lots(Layout(1)) > 0
 
     def __call__(
         self,
@@ -114,11 +109,12 @@ class Call:
         layout = Layout(embeddings.shape[0], 1, self.most or self._most(codes['label'], look), self.n_classes)
         if self.draws:
             if layout.most >= UNKNOWN:
+                name = type(self.objective.miners()[0]).__name__
                 raise ArgumentError(
-                    f'{type(self.objective.miner).__name__} draws, and nobody knows how often in a batch of unknown '
-                    f'size. Say how many others of its class an item has in a batch at most: module(…, most=3).'
+                    f'{name} draws, and nobody knows how often in a batch of unknown size. Say how many others of its '
+                    f'class an item has in a batch at most: module(…, most=3).'
                 )
-            codes['lots'] = draw(self._lots(layout._replace(rows=layout.rows or 1)))
+            codes['lots'] = draw(self.objective.lots(layout._replace(rows=layout.rows or 1)))
         if not past:
             return self.objective(embeddings, codes, layout, learned), {}
         xp = get_namespace(embeddings)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from finetuner.dispatch import get_namespace
 from finetuner.losses.reduce import count
 from finetuner.losses.relation import Relation
+from finetuner.losses.rows import of_documents
 from finetuner.losses.triplet import TripletMarginLoss
 from finetuner.losses.triplets import pairs
 from finetuner.typing import Tensor
@@ -53,15 +54,23 @@ class CentroidTripletLoss(TripletMarginLoss):
         outside = xp.matmul(xp.cast(found.negatives, anchors.dtype), xp.transpose(member))
         others = (outside == xp.transpose(sizes)) & (outside > 0)
         items = found.negatives
-        if candidates is anchors:
-            turn = _same_turn(relation.positives, anchors)
-            others, items = others & turn, items & turn
+        if relation.within(anchors, candidates):
+            turn = _same_turn(of_documents(relation.positives), anchors)
+            others, items = others & turn, items & _beside(turn, items)
         place = xp.positions(anchors)
         own = (xp.reshape(place, (-1, 1)) == xp.reshape(place, (1, -1))) & (sizes > 0)
         positives = xp.concatenate([own, xp.zeros_like(items)], axis=1)
         negatives = xp.concatenate([others, items], axis=1)
         compared = xp.concatenate([centroids, candidates], axis=0)
         return super().compute(anchors, compared, Relation(positives, negatives, 1))
+
+
+def _beside(turn: Tensor, items: Tensor) -> Tensor:
+    # (N, M) what (N, N) says of a batch; True for what is remembered beyond it.
+    xp = get_namespace(turn)
+    row = xp.positions(items)
+    place = xp.minimum(xp.positions(xp.transpose(items)), xp.sum(xp.ones_like(row)))
+    return xp.take(xp.concatenate([turn, xp.reshape(row >= 0, (-1, 1))], axis=1), place, axis=1)
 
 
 def _same_turn(positives: Tensor, like: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError
 from finetuner.losses import options
 from finetuner.losses.base import Loss
-from finetuner.losses.distances import at_least_float32, cosine_similarity, epsilon
-from finetuner.losses.reduce import count, masked_logsumexp, quotient, reduce
+from finetuner.losses.distances import at_least_float32, cosine_similarity
+from finetuner.losses.guide import guide_limit
+from finetuner.losses.reduce import masked_logsumexp, reduce
 from finetuner.losses.relation import Relation
 from finetuner.losses.rows import of_documents, own_documents
 from finetuner.losses.triplets import pairs
@@ -76,7 +77,7 @@ class GISTEmbedLoss(Loss):
         cosine = cosine_similarity(anchors, candidates)
         found = pairs(relation, lambda: 1 - cosine)
         guided = relation.guide_similarity()
-        limit = self._limit(guided, relation)
+        limit = guide_limit(relation, guided, self.margin, self.margin_strategy)
         s, negatives, away = [cosine], [found.negatives & (guided <= limit)], [found.away]
         blocks = self._blocks(anchors, candidates, relation)
         for block, seen in blocks:
@@ -89,17 +90,9 @@ class GISTEmbedLoss(Loss):
         )
         return reduce(xp.softplus(rest - cosine / self.temperature), found.positives, self.reducer, found.towards)
 
-    def _limit(self, guided: Tensor, relation: Relation) -> Tensor:
-        # (N, 1) the largest similarity that a negative may have; equal to rounding is not more.
-        xp = get_namespace(guided)
-        number = count(relation.positives, guided, axis=1, keepdims=True)
-        own = quotient(xp.sum(xp.where(relation.positives, guided, 0.0), axis=1, keepdims=True), number)
-        margin = self.margin * xp.abs(own) if self.margin_strategy == 'relative' else self.margin
-        return own - margin + 8 * epsilon(guided)
-
     def _blocks(self, anchors: Tensor, candidates: Tensor, relation: Relation) -> list[tuple[Tensor, Tensor]]:
         # (N, N) cosines within the anchors and within their documents, and what the guide says of them.
-        if candidates is anchors:
+        if relation.within(anchors, candidates):
             return []
         assert relation.guide is not None
         xp = get_namespace(anchors)

@@ -53,6 +53,11 @@ class CrossBatchMemory(Wrapper):
                     f'{type(loss).__name__} does not compare items with items by labels: it has no use for a memory. '
                     f'Take InfoNCELoss, say.'
                 )
+            if not loss.remembers:
+                raise ArgumentError(
+                    f'{type(loss).__name__} compares no item with others: it has no use for a memory. Take '
+                    f'InfoNCELoss, say.'
+                )
 
     @property
     def inner(self) -> tuple[Loss, ...]:

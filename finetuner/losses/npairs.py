@@ -47,16 +47,15 @@ class NPairsLoss(Loss):
         s = cosine_similarity(anchors, candidates)
         found = pairs(relation, lambda: 1 - s)
         pick = _first(found.positives, axis=1)
-        within = candidates is anchors
-        if within:
-            place = xp.positions(s)
-            before = xp.reshape(place, (1, -1)) < xp.reshape(place, (-1, 1))
-            paired = xp.transpose(xp.any(pick, axis=1, keepdims=True))
-            pick = pick & ~xp.any(relation.positives & before & paired, axis=1, keepdims=True)
+        free = ~xp.any(found.positives, axis=0, keepdims=True)
+        if relation.within(anchors, candidates):
+            row = xp.reshape(xp.positions(s), (-1, 1))
+            column = xp.reshape(xp.positions(xp.transpose(s)), (1, -1))
+            paired = xp.any((row == column) & xp.any(pick, axis=1, keepdims=True), axis=0, keepdims=True)
+            pick = pick & ~xp.any(relation.positives & (column < row) & paired, axis=1, keepdims=True)
+            free = free & ~xp.any(row == column, axis=0, keepdims=True)  # only what is remembered
         pick = _first(pick, axis=0)
-        others = xp.any(pick, axis=0, keepdims=True)
-        if not within:
-            others = others | ~xp.any(found.positives, axis=0, keepdims=True)
+        others = xp.any(pick, axis=0, keepdims=True) | free
         rivals = found.negatives & others
         return reduce(xp.softplus(masked_logsumexp(s, rivals) - s), pick, self.reducer)
 

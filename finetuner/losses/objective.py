@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from finetuner.dispatch import get_namespace
+from finetuner.errors import ArgumentError
 from finetuner.losses import distances
 from finetuner.losses.base import Change, Loss, Mine, combined, mine, of_anchors
 from finetuner.losses.memory import CrossBatchMemory, Memory
@@ -29,6 +30,16 @@ class Objective:
     def members(self) -> list[Any]:
         """The losses, without what wraps them."""
         return list(self.loss.members()) if isinstance(self.loss, Loss) else [self.loss]
+
+    def miners(self) -> list[Any]:
+        """The miner, or those that the losses have of their own."""
+        own = [getattr(member, 'miner', None) for member in self.members()]
+        return [miner for miner in (self.miner, *own) if miner is not None]
+
+    def lots(self, layout: Layout) -> int:
+        """How many random numbers each anchor of such batches needs, see `Relation.lots`."""
+        drawing = [miner for miner in self.miners() if hasattr(miner, 'lots')]  # Dynamo reads no := in here
+        return max([int(miner.lots(layout)) for miner in drawing], default=0)
 
     def parameters(self, dim: int, n_classes: int, means: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """The initial values of what the loss learns, by name."""
@@ -75,7 +86,10 @@ class Objective:
             return self._value(loss, change, x, codes, layout, own, past)
 
         real = codes['item'] >= 0 if 'item' in codes else None
-        return combined(self.loss, value, x, dict(learned or {}), real)
+        total = combined(self.loss, value, x, dict(learned or {}), real)
+        if not isinstance(self.loss, Loss):
+            _check_scalar(total, x, self.loss)
+        return total
 
     def _value(
         self,
@@ -106,7 +120,7 @@ class Objective:
             candidates, columns = CrossBatchMemory.extend(memory, change, candidates, columns, layout)
             most = candidates.shape[0]
         relation = relate(rows, columns, most, across=getattr(loss, 'across', False))
-        relation = relation._replace(width=max(layout.width - 1, 1))
+        relation = relation._replace(width=max(layout.width - 1, 1), itself=layout.width == 1)
         if 'guide' in codes:
             relation = relation._replace(guide=(rows['guide'], columns['guide']))
         if 'lots' in codes:
@@ -116,3 +130,18 @@ class Objective:
         if self.miner is not None:
             relation = mine(self.miner, loss, anchors, candidates, relation, learned)
         return loss(anchors, candidates, relation, **learned)
+
+
+def _check_scalar(value: Any, like: Tensor, loss: Any) -> None:
+    # What a function of people's own gives, before a framework stumbles over it.
+    shape: Any = getattr(value, 'shape', None)
+    try:
+        fits = len(shape) == 0 and get_namespace(value) is get_namespace(like)
+    except (TypeError, ValueError):  # no tensor; one of unknown rank
+        fits = shape is not None and getattr(shape, 'rank', 0) is None
+    if not fits:
+        came = type(value).__name__ if shape is None else f'{type(value).__name__} of shape {tuple(shape)}'
+        raise ArgumentError(
+            f'loss={getattr(loss, "__name__", type(loss).__name__)} must give a scalar tensor of the framework of the '
+            f'embeddings, {type(like).__name__}, got {came}.'
+        )

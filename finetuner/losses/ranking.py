@@ -98,12 +98,12 @@ class MultipleNegativesRankingLoss(Loss):
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""
         found = pairs(relation, lambda: 1 - cosine_similarity(anchors, candidates))
-        itself = candidates is anchors
+        one = candidates is anchors
         if self.cosine:
             anchors = normalize(anchors)
-            candidates = anchors if itself else normalize(candidates)
+            candidates = anchors if one else normalize(candidates)
         s = dot(anchors, candidates) * self.scale
-        directions = ('query_to_doc',) if itself else self.directions
+        directions = ('query_to_doc',) if relation.within(anchors, candidates) else self.directions
         rest = [self._rest(name, s, anchors, candidates, relation, found) for name in directions]
         xp = get_namespace(s)
         if self.partition_mode == 'per_direction':

@@ -53,6 +53,8 @@ class Relation(NamedTuple):
             finds similar is `guide_similarity()`.
         width: K, where the first K * N candidates belong to the anchors one by one: candidate k * N + i stands in the
             row of anchor i, and those beyond in none. 1 where a batch is compared with itself; None is not known.
+        itself: whether the first N candidates are the anchors themselves, those beyond being remembered; None leaves
+            it to whether candidates and anchors are one tensor, see `within`.
     """
 
     positives: Tensor
@@ -65,6 +67,11 @@ class Relation(NamedTuple):
     lots: Tensor | None = None
     guide: tuple[Tensor, Tensor] | None = None
     width: int | None = None
+    itself: bool | None = None
+
+    def within(self, anchors: Tensor, candidates: Tensor) -> bool:
+        """Whether a batch is compared with itself, whatever is remembered beside it."""
+        return candidates is anchors if self.itself is None else self.itself
 
     def guide_similarity(self) -> Tensor:
         """(N, M) cosine similarities in the eyes of the guide, without slope."""

@@ -1,7 +1,7 @@
 """VICReg: two views of an item shall agree, and no component of the vectors shall collapse or repeat another."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from finetuner.dispatch import get_namespace
 from finetuner.losses import options
@@ -42,6 +42,7 @@ class VICRegLoss(Loss):
     11.4048
     """
 
+    remembers: ClassVar[bool] = False
     invariance_lambda: float = 25.0
     variance_mu: float = 25.0
     covariance_v: float = 1.0
@@ -105,7 +106,7 @@ def two_views(anchors: Tensor, candidates: Tensor, relation: Relation) -> Views:
     related = pairs(relation, lambda: sqeuclidean(anchors, candidates)).positives
     row = xp.reshape(xp.positions(anchors), (-1, 1))
     column = xp.reshape(xp.positions(candidates), (1, -1))
-    if candidates is anchors:
+    if relation.within(anchors, candidates):
         place = xp.sum(xp.cast(relation.positives & (column < row), xp.int32), axis=1)
         first = place % 2 == 0
         related = related & xp.reshape(first, (-1, 1)) & ~xp.reshape(first, (1, -1))

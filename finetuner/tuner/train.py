@@ -29,7 +29,7 @@ from finetuner.tuner.callbacks.progress_bar import ProgressBarCallback
 from finetuner.tuner.chunks import chunks
 from finetuner.tuner.means import class_means
 from finetuner.tuner.state import TunerState
-from finetuner.typing import CollateFn, Layout, PreprocessFn
+from finetuner.typing import CollateFn, PreprocessFn
 
 SEED = 42
 
@@ -95,7 +95,13 @@ def train(
     reading['supervision'] = supervision
     records = read(train_data, **reading)
     objective = registry.resolve(
-        loss, miner, loss_options=loss_options, miner_options=miner_options, kind=records.kind, width=records.width
+        loss,
+        miner,
+        loss_options=loss_options,
+        miner_options=miner_options,
+        kind=records.kind,
+        width=records.width,
+        scores=None if records.scores is None else records.scores.shape[1],
     )
     kind = coder.layers()
     transformer = schedule.is_transformer(kind)
@@ -220,13 +226,7 @@ def make_loader(
     pairs = any(getattr(loss, 'candidates', 'items') == 'items' for loss in objective.members())
     dataset = Dataset(records, preprocess_fn, classes if _knows_classes(objective) else None)
     sampler = make_sampler(dataset, batch_size, num_items_per_class=num_items_per_class, pairs=pairs, seed=seed)
-    miners = [objective.miner, *(getattr(loss, 'miner', None) for loss in objective.members())]
-    drawing = [draws for miner in miners if (draws := getattr(miner, 'lots', None)) is not None]
-
-    def lots(layout: Layout) -> int:
-        return max((draws(layout) for draws in drawing), default=0)
-
-    return Loader(dataset, sampler, collate_fn=collate_fn, num_workers=num_workers, seed=seed, lots=lots)
+    return Loader(dataset, sampler, collate_fn=collate_fn, num_workers=num_workers, seed=seed, lots=objective.lots)
 
 
 def _knows_classes(objective: Objective) -> bool:

@@ -3,13 +3,22 @@
 import pytest
 
 from finetuner.errors import ArgumentError
-from finetuner.losses import CoSENTLoss, InfoNCELoss, MarginMSELoss, NTXentLoss, TripletLoss
+from finetuner.losses import (
+    CoSENTLoss,
+    DistillKLDivLoss,
+    InfoNCELoss,
+    MarginMSELoss,
+    NTXentLoss,
+    SiameseLoss,
+    TripletLoss,
+)
 from finetuner.losses.base import Loss
 from finetuner.losses.miners import SiameseEasyHardMiner, TripletEasyHardMiner, TripletMarginMiner
 from finetuner.losses.names import LOSSES, get
 from finetuner.losses.objective import Objective
 from finetuner.losses.registry import KINDS, check, choose, resolve
 
+PACKAGED = 'EmbeddingsAlreadyPackagedAsTriplets'
 WIDTHS = {'class': [1], 'session': [1], 'instance': [1], 'pair': [2, 3, 5], 'score': [2, 3, 5]}
 OF_CLASSES = (
     'ArcFaceLoss',
@@ -50,6 +59,27 @@ SCORED = {
 )
 def test_the_loss_that_nobody_named(kind, width, loss):
     assert resolve(kind=kind, width=width) == Objective(loss)
+
+
+@pytest.mark.parametrize(
+    ('width', 'scores', 'loss'),
+    [
+        (3, 1, MarginMSELoss()),
+        (3, 2, MarginMSELoss()),
+        (4, 2, MarginMSELoss()),
+        (4, 3, DistillKLDivLoss()),
+        (5, 4, DistillKLDivLoss()),
+        (5, None, MarginMSELoss()),
+    ],
+)
+def test_a_score_of_each_document_is_a_distribution(width, scores, loss):
+    assert resolve(kind='score', width=width, scores=scores) == Objective(loss)
+
+
+@pytest.mark.parametrize('name', [TripletEasyHardMiner, 'TripletEasyHardMiner', TripletEasyHardMiner()])
+@pytest.mark.parametrize('loss', ['SiameseLoss', 'TripletLoss'])
+def test_ways_to_name_the_miner_of_a_loss(loss, name):
+    assert resolve(loss, loss_options={'miner': name}).loss.miner == TripletEasyHardMiner()
 
 
 @pytest.mark.parametrize(('kind', 'width'), SITUATIONS)
@@ -145,6 +175,19 @@ def test_functions_are_taken_as_they_are():
         ({'loss': 'ArcFaceLoss', 'miner': 'TripletMiner'}, 'AllMiner has nothing to choose from: ArcFaceLoss compares'),
         ({'miner': 'TripletMiner', 'kind': 'score', 'width': 2}, 'CoSENTLoss goes by the scores'),
         ({'miner': SiameseEasyHardMiner(), 'kind': 'pair', 'width': 2}, 'this data has 2 columns'),
+        (
+            {'loss': SiameseLoss(miner=SiameseEasyHardMiner()), 'kind': 'pair', 'width': 2},
+            'SiameseEasyHardMiner looks for pairs within one batch, and this data has 2 columns',
+        ),
+        (
+            {'loss': 'CrossBatchMemory', 'loss_options': {'loss': 'SiameseLoss'}, 'miner': PACKAGED},
+            'Leave it out and give rows',
+        ),
+        ({'loss': 'TripletLoss', 'miner': PACKAGED}, r'give rows \(anchor, positive, negative\)'),
+        ({'loss': 'TripletLoss', 'miner': PACKAGED, 'kind': 'session'}, 'and here batches are drawn'),
+        ({'loss': TripletLoss(miner=PACKAGED)}, 'and here batches are drawn'),
+        ({'loss': 'TripletLoss', 'loss_options': {'miner': 'TripletEasyHrdMiner'}}, "mean 'TripletEasyHardMiner'"),
+        ({'loss': 'TripletLoss', 'loss_options': {'miner': InfoNCELoss()}}, 'miner must be a miner'),
         ({'loss': TripletLoss(miner=TripletEasyHardMiner()), 'miner': 'TripletMiner'}, 'has its own miner already'),
     ],
 )

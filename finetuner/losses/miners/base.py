@@ -21,6 +21,7 @@ class Miner(ABC):
         guided: whether it needs a guide, see `Relation.guide`.
         third_side: whether it looks at `Relation.between`, the distances between candidates.
         by_value: whether it asks the loss itself: then `choose` stands in for the call.
+        packaged: whether it goes by the places in the batch, which only people's own training code can see to.
     """
 
     distance: str | None = None
@@ -29,6 +30,7 @@ class Miner(ABC):
     guided: ClassVar[bool] = False
     third_side: ClassVar[bool] = False
     by_value: ClassVar[bool] = False
+    packaged: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, distances: Tensor, relation: Relation) -> Relation:

@@ -3,15 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from finetuner.dispatch import get_namespace
 from finetuner.losses import options
-from finetuner.losses.distances import epsilon
+from finetuner.losses.guide import STRATEGIES, guide_limit
 from finetuner.losses.miners.base import Miner
-from finetuner.losses.reduce import count, quotient
 from finetuner.losses.relation import Relation
 from finetuner.typing import Tensor
-
-STRATEGIES = ('absolute', 'relative')
 
 
 @dataclass(frozen=True)
@@ -52,10 +48,6 @@ class GuidedMiner(Miner):
 
     def __call__(self, distances: Tensor, relation: Relation) -> Relation:
         """The relation without the negatives that the guide doubts."""
-        xp = get_namespace(relation.positives)
         similar = relation.guide_similarity()
-        number = count(relation.positives, similar, axis=1, keepdims=True)
-        own = quotient(xp.sum(xp.where(relation.positives, similar, 0.0), axis=1, keepdims=True), number)
-        margin = self.margin * xp.abs(own) if self.margin_strategy == 'relative' else self.margin
-        doubted = similar > own - margin + 8 * epsilon(similar)  # equal to rounding is not more
-        return relation._replace(negatives=relation.negatives & ~(doubted & (number > 0)))
+        limit = guide_limit(relation, similar, self.margin, self.margin_strategy)
+        return relation._replace(negatives=relation.negatives & (similar <= limit))

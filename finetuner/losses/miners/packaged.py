@@ -29,6 +29,7 @@ class EmbeddingsAlreadyPackagedAsTriplets(Miner):
     """
 
     within: ClassVar[bool] = True
+    packaged: ClassVar[bool] = True
 
     def __call__(self, distances: Tensor, relation: Relation) -> Relation:
         """The relation with only the packaged pairs in its masks."""
