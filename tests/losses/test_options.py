@@ -9,6 +9,7 @@ from finetuner.errors import ArgumentError
 from finetuner.losses import options
 from finetuner.losses.names import LOSSES, MINERS, REGULARIZERS, WRAPPERS, find, get
 from finetuner.losses.objective import Objective
+from finetuner.losses.registry import resolve
 from finetuner.losses.relation import Scores
 from finetuner.tuner.schedule import for_loss
 from tests.losses import cases
@@ -90,4 +91,8 @@ def test_options_are_given_by_name(given):
         options.mapping('loss_options', given)
     with pytest.raises(ArgumentError, match='loss_optimizer_options must be a dict'):
         for_loss('SGD', given)
+    with pytest.raises(ArgumentError, match='loss_options must be a dict'):
+        resolve('TripletLoss', loss_options=given)
+    with pytest.raises(ArgumentError, match='miner_options must be a dict'):
+        resolve('TripletLoss', 'TripletMarginMiner', miner_options=given)
     assert options.mapping('loss_options', None) == {}

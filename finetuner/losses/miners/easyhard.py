@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError, nearest
+from finetuner.errors import ArgumentError
 from finetuner.losses import options
 from finetuner.losses.distances import FAR
 from finetuner.losses.miners.base import Miner
@@ -113,8 +113,7 @@ def check_strategies(pos_strategy: str, neg_strategy: str) -> None:
         ArgumentError: they cannot.
     """
     for side, name in (('pos_strategy', pos_strategy), ('neg_strategy', neg_strategy)):
-        if name not in STRATEGIES:
-            raise ArgumentError(f'{side}={name!r} is unknown. {nearest(str(name), STRATEGIES)}')
+        options.one_of(STRATEGIES)(side, name)
     if 'semihard' in (pos_strategy, neg_strategy):
         other = neg_strategy if pos_strategy == 'semihard' else pos_strategy
         if other in ('semihard', 'all'):

@@ -93,7 +93,7 @@ def test_semihard_needs_one_to_be_measured_against(near, far):
 
 
 def test_unknown_strategy_suggests_the_nearest():
-    with pytest.raises(ArgumentError, match=r"neg_strategy='hrad' is unknown. Did you mean 'hard'"):
+    with pytest.raises(ArgumentError, match=r"There is no neg_strategy 'hrad'. Did you mean 'hard'"):
         SiameseEasyHardMiner(neg_strategy='hrad')
 
 
