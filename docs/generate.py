@@ -12,8 +12,8 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 
 from finetuner.losses import registry
-from finetuner.losses.base import Wrapper
 from finetuner.losses.names import LOSSES, MINERS, REGULARIZERS, WRAPPERS, find
+from finetuner.losses.wrapper import Wrapper
 
 DOCS = Path(__file__).resolve().parent
 SECTIONS = ('Args', 'Raises', 'Returns', 'Attributes')

@@ -1,7 +1,7 @@
 """What a loss is: a value without a framework, from anchors, candidates and who belongs to whom to one number."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -9,8 +9,9 @@ import numpy as np
 from finetuner.dispatch import FRAMEWORKS, get_namespace, load
 from finetuner.errors import ArgumentError, nearest
 from finetuner.losses import distances
+from finetuner.losses.labels import label_codes, most_alike
 from finetuner.losses.miners.base import Miner
-from finetuner.losses.relation import Relation, Scores, classify, label_codes, same_class
+from finetuner.losses.relation import Relation, Scores, classify, relate
 from finetuner.typing import Learned, Tensor
 
 Mine = Callable[[Tensor, Relation], Relation]
@@ -55,6 +56,11 @@ class Loss(ABC):
         """The names of what it learns with one entry per class, where candidates are items."""
         return ()
 
+    @property
+    def learns(self) -> tuple[str, ...]:
+        """The names of what it learns, as `parameters` gives them."""
+        return tuple(self.parameters(2, 2))
+
     def __call__(self, anchors: Tensor, candidates: Tensor, relation: Any = None, **learned: Tensor) -> Tensor:
         """The loss of (N, D) anchors against (M, D) candidates: a scalar.
 
@@ -62,13 +68,17 @@ class Loss(ABC):
 
         Args:
             anchors: (N, D) embeddings; computed on in float32 at least, whatever the model's precision.
-            candidates: (M, D) embeddings; or, without a relation, the class labels of the anchors.
+            candidates: (M, D) embeddings; or, without a relation, the class labels of the anchors: (N,), or (N, L)
+                several of each, anything hashable in a list or numbers or texts in an array; numbers from 0 to C - 1
+                where the loss learned classes. -1 is no class.
             relation: a `Relation` or `Scores`, as the loss expects; for `Scores` the bare (N, S) values will do.
             learned: the loss's own parameters, as `parameters` names them.
 
         Raises:
-            ArgumentError: there are no scores for a loss that expects them, or it needs a guide and there is none.
+            ArgumentError: there are no scores for a loss that expects them, it needs a guide and there is none, labels
+                are not as they must be, or it learns nothing of such a name.
         """
+        self.check_learned(learned)
         if relation is None:
             anchors, candidates, relation = self._label(anchors, candidates, learned)
         if self.guided and getattr(relation, 'guide', None) is None:
@@ -93,19 +103,54 @@ class Loss(ABC):
                 f'{type(self).__name__} expects scores, and got labels alone; call it as loss(anchors, candidates, '
                 f'scores) with (N, D), (K * N, D) and (N, S) arrays.'
             )
+        name = type(self).__name__
         if self.candidates == 'items':
-            if self.by_class:
-                code = label_codes(np.asarray(labels) if isinstance(labels, Sequence) else labels, like=anchors)
-                learned |= of_anchors(self.by_class, learned, code['label'])
-            return anchors, anchors, same_class(labels, like=anchors)
+            sizes = [int(learned[own].shape[0]) for own in self.by_class if own in learned]
+            n_classes = max(sizes, default=1)
+            codes, known = label_codes(labels, anchors, name if n_classes > 1 else '', n_classes)
+            learned |= of_anchors(self.by_class, learned, codes['label'])
+            return anchors, anchors, relate(codes, codes, most_alike(codes['label'], known))
         if 'classes' not in learned:
             raise ArgumentError(
-                f'{type(self).__name__} compares with classes that it learned; call it as loss(embeddings, labels, '
-                f'classes=weights) with (C, D) weights, at first loss.parameters(dim, n_classes)["classes"].'
+                f'{name} compares with classes that it learned; call it as loss(embeddings, labels, classes=weights) '
+                f'with (C, D) weights, at first loss.parameters(dim, n_classes)["classes"].'
             )
         classes = learned.pop('classes')
-        labels = np.asarray(labels) if isinstance(labels, Sequence) else labels  # class numbers, not names
-        return anchors, classes, classify(label_codes(labels, like=anchors), int(classes.shape[0]) // self.centers, 1)
+        rows = int(classes.shape[0])
+        if rows % self.centers:
+            raise ArgumentError(
+                f'classes has {rows} rows: expected {self.centers} for each class, one after the other.'
+            )
+        codes, _ = label_codes(labels, anchors, name, rows // self.centers)
+        return anchors, classes, classify(codes, rows // self.centers, codes['label'].shape[1])
+
+    def check_learned(self, learned: Iterable[str]) -> None:
+        """Whether it learns what it is called with.
+
+        Raises:
+            ArgumentError: it learns nothing of such a name; says where options belong.
+        """
+        for name in learned:
+            if name not in self.learns:
+                raise ArgumentError(self._unknown(name))
+
+    def _unknown(self, name: str) -> str:
+        own, options = type(self).__name__, list(getattr(self, '__dataclass_fields__', ()))
+        takes = f'{own} learns nothing by the name {name!r}.'
+        if name in options:
+            return f'{takes} It is an option, and options belong into {own}({name}=…).'
+        near = nearest(name, [*self.learns, *options])
+        return f'{takes} {near} Options belong into {own}({options[0] if options else ""}=…).'
+
+    def numbers(self, like: Tensor, learned: dict[str, Tensor]) -> list[Tensor]:
+        """What it learns, in the precision of `like`; the initial values where it is called without them.
+
+        For losses that learn numbers, whatever the sizes.
+        """
+        xp = get_namespace(like)
+        some = all(name in learned for name in self.learns)
+        start = learned if some else {n: xp.asarray(v, like=like) for n, v in self.parameters(1, 1).items()} | learned
+        return [xp.cast(start[name], like.dtype) for name in self.learns]
 
     @abstractmethod
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Any, **learned: Tensor) -> Tensor:
@@ -147,136 +192,24 @@ class Loss(ABC):
 
         It is called as `module(embeddings, labels)` or `module(anchors, candidates, relation)` and gives a scalar.
         Train its parameters along with the model's, save it as any module. Labels are numbers from 0 to C - 1 where
-        the loss learns classes; any numbers, or texts, where it does not.
+        the loss learns classes, and stay the same where it remembers; any numbers, or texts, where it does neither.
 
         Args:
             framework: 'torch' gives a torch.nn.Module, 'keras' a keras.layers.Layer, 'paddle' a paddle.nn.Layer.
             dim: D, the size of the embeddings; needed where what it learns or remembers depends on it.
             n_classes: C, the number of classes; likewise.
             means: (C, D) the mean direction of each class in the untuned model, to start from; None starts from noise.
-            miner: narrows the relation before the loss sees it; a miner or its name.
+            miner: narrows the relation before the loss sees it; a miner, its name or its class.
             most: no item has more others of its class in a batch than this. None counts, or takes the size of the
                 batch where labels cannot be looked at; compiled TensorFlow knows neither.
 
         Raises:
-            ArgumentError: there is no such framework, or a size is missing.
+            ArgumentError: there is no such framework, or a size is missing or impossible.
         """
         if framework not in FRAMEWORKS:
             raise ArgumentError(f'framework={framework!r}. {nearest(str(framework), FRAMEWORKS)}')
         made: type = load(framework, 'module').LossModule
         return made(self, dim, n_classes, means=means, miner=miner, most=most)
-
-
-Change = Callable[[Tensor], Tensor]
-Value = Callable[[Loss, Change, dict[str, Tensor]], Tensor]
-"""`f(loss, change, learned)`: the value of an inner loss on the batch with its vectors changed."""
-
-
-class Wrapper(Loss):
-    """A loss made of other losses, on the same batch or on a changed one. Subclasses define `combine`.
-
-    Its name for what an inner loss learns is the inner name, followed by `_<place>` where it wraps several.
-
-    Attributes:
-        outermost: whether no other wrapper may hold it.
-    """
-
-    outermost: ClassVar[bool] = False
-
-    @property
-    def inner(self) -> tuple[Loss, ...]:
-        """The losses that it wraps."""
-        raise NotImplementedError
-
-    @abstractmethod
-    def combine(self, value: Value, embeddings: Tensor, learned: dict[str, Tensor], real: Tensor = None) -> Tensor:
-        """One number from the values of the wrapped losses.
-
-        Args:
-            value: see `Value`; called with what `own` gives of `learned`.
-            embeddings: (rows * width, D) of the batch.
-            learned: what all of them learned.
-            real: (rows * width,) booleans, False where a row only fills the batch; None where none does.
-        """
-
-    def compute(self, anchors: Tensor, candidates: Tensor, relation: Any, **learned: Tensor) -> Tensor:
-        """The combination, of given anchors and candidates."""
-
-        def value(loss: Loss, change: Change, own: dict[str, Tensor]) -> Tensor:
-            first = change(anchors)
-            return loss(first, first if candidates is anchors else change(candidates), relation, **own)
-
-        items = all(loss.candidates == 'items' for loss in self.members())
-        both = items and candidates is not anchors
-        xp = get_namespace(anchors)
-        batch = xp.concatenate([anchors, xp.cast(candidates, anchors.dtype)]) if both else anchors
-        return combined(self, value, batch, learned)
-
-    def _label(self, anchors: Tensor, labels: Any, learned: dict[str, Tensor]) -> tuple[Tensor, Tensor, Any]:
-        raise NotImplementedError
-
-    def __call__(self, anchors: Tensor, candidates: Tensor, relation: Any = None, **learned: Tensor) -> Tensor:
-        """The loss of anchors against candidates, or with `loss(embeddings, labels)` of a batch; see `Loss`."""
-        itself = candidates is anchors
-        anchors = distances.at_least_float32(anchors)
-        if relation is None:
-            return combined(self, lambda loss, change, own: loss(change(anchors), candidates, **own), anchors, learned)
-        return self.compute(anchors, anchors if itself else candidates, relation, **learned)
-
-    def parameters(self, dim: int, n_classes: int, means: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """Those of the wrapped losses."""
-        return {
-            self._name(name, place): value
-            for place, loss in enumerate(self.inner)
-            for name, value in loss.parameters(dim, n_classes, means).items()
-        }
-
-    def classes(self) -> dict[str, int]:
-        """Those of the wrapped losses."""
-        found = [(place, loss.classes()) for place, loss in enumerate(self.inner)]
-        return {self._name(name, place): centers for place, own in found for name, centers in own.items()}
-
-    def own(self, place: int, learned: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What the wrapped loss at a place learned, by its own names."""
-        end = self._name('', place)
-        return {name.removesuffix(end): value for name, value in learned.items() if name.endswith(end)}
-
-    def _name(self, name: str, place: int) -> str:
-        return name if len(self.inner) == 1 else f'{name}_{place}'
-
-    def members(self) -> Iterator[Loss]:
-        """Those that it wraps."""
-        for loss in self.inner:
-            yield from loss.members()
-
-
-def combined(
-    loss: Any,
-    value: Value,
-    batch: Tensor,
-    learned: dict[str, Tensor],
-    real: Tensor = None,
-    change: Change | None = None,
-) -> Tensor:
-    """The value of a loss, of a wrapper from what `value` gives for each loss that is none.
-
-    Args:
-        loss: perhaps wrappers in wrappers.
-        value: evaluates what is no wrapper, with all that was changed on the way to it.
-        batch: (rows * width, D) embeddings.
-        learned: what it learned.
-        real: see `Wrapper.combine`.
-        change: what the vectors went through already.
-    """
-    changed: Change = change or (lambda vectors: vectors)
-    if not isinstance(loss, Wrapper):
-        return value(loss, changed, learned)
-    return loss.combine(
-        lambda inner, more, own: combined(inner, value, batch, own, real, lambda vectors: more(changed(vectors))),
-        changed(batch),
-        learned,
-        real,
-    )
 
 
 def of_anchors(names: tuple[str, ...], learned: dict[str, Tensor], label: Tensor) -> dict[str, Tensor]:

@@ -4,7 +4,8 @@ A module owns what the loss learns and remembers, as parameters and buffers of i
 written here, once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ import numpy as np
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError
 from finetuner.losses import distances, registry
-from finetuner.losses.base import Change, Loss, combined, mine
-from finetuner.losses.memory import Memory
+from finetuner.losses.base import Loss, mine
+from finetuner.losses.labels import UNKNOWN, label_codes, most_alike
+from finetuner.losses.memory import CrossBatchMemory, Memory
 from finetuner.losses.objective import Objective
-from finetuner.losses.relation import UNKNOWN, Scores, label_codes, looked_at, most_alike
+from finetuner.losses.relation import Scores, same_label
+from finetuner.losses.wrapper import Change, combined
 from finetuner.typing import Layout, Learned, Tensor
 
 ANY = 2**16  # in place of a size that nothing depends on
@@ -30,11 +33,11 @@ class Call:
         loss: what is evaluated.
         dim: D, the size of the embeddings; needed where what it learns depends on it.
         n_classes: C, the number of classes; likewise.
-        miner: a miner or its name.
+        miner: a miner, its name or its class, or any `f(distances, relation) -> relation`.
         most: no class has more others than this in a batch; None sees for itself, where labels can be looked at.
 
     Raises:
-        ArgumentError: a size is missing, or loss and miner do not fit.
+        ArgumentError: a size is missing or impossible, or loss and miner do not fit.
     """
 
     def __init__(
@@ -45,6 +48,9 @@ class Call:
         miner: Any = None,
         most: int | None = None,
     ) -> None:
+        for name, size in (('dim', dim), ('n_classes', n_classes), ('most', most)):
+            if size is not None and (isinstance(size, bool) or not isinstance(size, Integral) or size < 1):
+                raise ArgumentError(f'{name}={size!r}: expected a whole number from 1, or None.')
         made = None if miner is None else registry.make(miner, 'miner')
         scored = next((member for member in loss.members() if member.expects is Scores), None)
         kind, width = ('class', 1) if scored is None else ('score', scored.columns or 2)
@@ -53,7 +59,7 @@ class Call:
         self.objective = Objective(loss, made)
         self.remembers = bool(getattr(loss, 'outermost', False))
         self.learns_classes = self._learns_classes(dim, n_classes)
-        self.dim, self.n_classes = dim or ANY, n_classes or 1
+        self.dim, self.n_classes = int(dim or ANY), int(n_classes or 1)
 
     def _learns_classes(self, dim: int | None, n_classes: int | None) -> bool:
         sizes = ((2, 2), (3, 2), (2, 3))
@@ -67,7 +73,18 @@ class Call:
         return shapes[0] != shapes[2]
 
     def parameters(self, means: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """The initial values of what the loss learns, by name."""
+        """The initial values of what the loss learns, by name.
+
+        Raises:
+            ArgumentError: the means are not those of the classes.
+        """
+        if means is not None:
+            means = np.asarray(means)
+            expected = (self.n_classes, self.dim)
+            if (means.shape != expected and self.learns_classes) or means.dtype.kind not in 'fiu':
+                raise ArgumentError(
+                    f'means are {means.dtype} of shape {means.shape}: expected numbers of shape (C, D), {expected}.'
+                )
         return self.objective.parameters(self.dim, self.n_classes, means)
 
     def memory(self) -> dict[str, np.ndarray]:
@@ -105,8 +122,8 @@ class Call:
         if relation is not None:
             return self._contrast(embeddings, other, relation, dict(learned)), {}
         past = {name: value for name, value in memory.items() if name != 'seen'}
-        codes = self._codes(other, embeddings, look)
-        layout = Layout(embeddings.shape[0], 1, self.most or self._most(codes['label'], look), self.n_classes)
+        codes, known = self._codes(other, embeddings, look)
+        layout = Layout(embeddings.shape[0], 1, self._most(codes['label'], known), self.n_classes)
         if self.draws:
             if layout.most >= UNKNOWN:
                 name = type(self.objective.miners()[0]).__name__
@@ -118,49 +135,44 @@ class Call:
         if not past:
             return self.objective(embeddings, codes, layout, learned), {}
         xp = get_namespace(embeddings)
-        seen = memory['seen'] + xp.max(codes['item']) + 1
+        batch = xp.max(codes['item']) + 1
+        # The batch takes its part of `memory_size`; its length may be unknown, so the oldest are blanked, not cut off.
+        old = xp.positions(past['item']) < batch
+        shown = {**past, 'item': xp.where(old, xp.zeros_like(past['item']) - 1, past['item'])}
+        seen = memory['seen'] + batch
         codes['item'] = codes['item'] + memory['seen']
-        value = self.objective(embeddings, codes, layout, learned, past)
+        value = self.objective(embeddings, codes, layout, learned, shown)
         after = self.objective.remember(past, embeddings, codes, layout)
         return value, after | {'seen': xp.where(seen < ITEMS, seen, xp.zeros_like(seen))}
 
-    @staticmethod
-    def _most(label: Tensor, look: bool) -> int:
-        if label.shape[1] == 1 and look:
-            return most_alike(label)
-        return UNKNOWN if label.shape[0] is None else max(int(label.shape[0]) - 1, label.shape[1])
+    def _most(self, label: Tensor, known: np.ndarray | None) -> int:
+        most = most_alike(label, known)
+        if self.most is None:
+            return max(most, int(label.shape[1]))
+        if known is not None and most > self.most:
+            found = most if known.shape[1] == 1 else int(same_label(known, known).sum(axis=1).max()) - 1
+            if found > self.most:
+                raise ArgumentError(
+                    f'An item of this batch has {found} others of its class, and most={self.most} was promised: give '
+                    f'module(…, most={found}), or leave it out.'
+                )
+        return max(self.most, int(label.shape[1]))
 
-    def _codes(self, labels: Any, like: Tensor, look: bool) -> dict[str, Tensor]:
+    def _codes(self, labels: Any, like: Tensor, look: bool) -> tuple[dict[str, Tensor], np.ndarray | None]:
+        name = type(self.loss).__name__
         if any(member.expects is Scores for member in self.loss.members()):
             raise ArgumentError(
-                f'{type(self.loss).__name__} expects scores: call module(anchors, candidates, scores) with (N, D), '
-                f'(K * N, D) and (N, S) tensors.'
+                f'{name} expects scores: call module(anchors, candidates, scores) with (N, D), (K * N, D) and (N, S) '
+                f'tensors.'
             )
-        if (self.learns_classes or self.remembers) and isinstance(labels, Sequence):
-            labels = np.asarray(labels)
-            if labels.dtype.kind not in 'iu':
-                raise ArgumentError(
-                    f'labels={labels[:3].tolist()}…: {type(self.loss).__name__} learns or remembers classes, so they '
-                    f'must have numbers that stay the same: 0, 1, 2, …'
-                )
-        if len(getattr(labels, 'shape', ())) != 2:
-            codes = label_codes(labels, like)
-        else:  # several labels of each item
-            xp = get_namespace(like)
-            label = xp.cast(xp.asarray(labels, like=like), xp.int32)
-            codes = {'item': xp.positions(label), 'label': label}
+        numbered = self.learns_classes or self.remembers
+        n_classes = self.n_classes if self.learns_classes else None
+        codes, known = label_codes(labels, like, name if numbered else '', n_classes, look)
         if self.remembers and codes['label'].shape[1] > 1:
-            raise ArgumentError(f'{type(self.loss).__name__} takes one label of each item in a module.')
-        n, m = like.shape[0], codes['label'].shape[0]
-        if n is not None and m is not None and n != m:
-            raise ArgumentError(f'There are {n} embeddings and {m} labels.')
-        known = looked_at(labels) if self.learns_classes and look else None
-        if known is not None and known.size and not -1 <= known.min() <= known.max() < self.n_classes:
-            wrong, last = (known.min() if known.min() < -1 else known.max()), self.n_classes - 1
-            raise ArgumentError(
-                f'A label is {wrong}: with n_classes={self.n_classes} they go from 0 to {last}, or are -1.'
-            )
-        return codes
+            raise ArgumentError(f'{name} takes one label of each item in a module.')
+        if isinstance(self.loss, CrossBatchMemory) and like.shape[0] is not None:
+            self.loss.check_batch(int(like.shape[0]))
+        return codes, known
 
     def _contrast(self, anchors: Tensor, candidates: Tensor, relation: Any, learned: dict[str, Tensor]) -> Tensor:
         if self.learns_classes or self.remembers:

@@ -19,6 +19,11 @@ class ClassLoss(Loss):
 
     candidates: ClassVar[Literal['items', 'classes']] = 'classes'
 
+    @property
+    def learns(self) -> tuple[str, ...]:
+        """The names of what it learns."""
+        return ('classes',)
+
     def parameters(self, dim: int, n_classes: int, means: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """`classes (C * centers, D)`: of length 1, see `start`."""
         return {'classes': start(n_classes, dim, means, self.centers)}

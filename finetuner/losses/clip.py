@@ -18,20 +18,8 @@ from finetuner.losses.triplets import pairs
 from finetuner.typing import Tensor
 
 
-class _Learning(Loss):
-    # A loss with numbers that it learns; called without them it takes their initial values.
-    across: ClassVar[bool] = True
-
-    def _numbers(self, like: Tensor, learned: dict[str, Tensor]) -> list[Tensor]:
-        xp = get_namespace(like)
-        return [
-            xp.cast(learned[name] if name in learned else xp.asarray(value, like=like), like.dtype)
-            for name, value in self.parameters(1, 1).items()
-        ]
-
-
 @dataclass(frozen=True)
-class CLIPLoss(_Learning):
+class CLIPLoss(Loss):
     """`-log(e^(t s_ij) / (e^(t s_ij) + sum over negatives of e^(t s)))`, the mean of both ways and over all pairs.
 
     A text has to find its image among the images, and the image its text among the texts; s is the cosine. The scale t
@@ -56,6 +44,7 @@ class CLIPLoss(_Learning):
     1.0032
     """
 
+    across: ClassVar[bool] = True
     temperature: float = 0.07
     max_scale: float = 100.0
     reducer: str = 'mean'
@@ -70,6 +59,11 @@ class CLIPLoss(_Learning):
                 f'{1 / self.temperature!r}, where it starts.'
             )
 
+    @property
+    def learns(self) -> tuple[str, ...]:
+        """The names of what it learns."""
+        return ('logit_scale',)
+
     def parameters(self, dim: int, n_classes: int, means: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """`logit_scale (1,)`."""
         return {'logit_scale': np.array([-math.log(self.temperature)], np.float32)}
@@ -77,7 +71,7 @@ class CLIPLoss(_Learning):
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""
         xp = get_namespace(anchors)
-        (scale,) = self._numbers(anchors, learned)
+        (scale,) = self.numbers(anchors, learned)
         cosine = cosine_similarity(anchors, candidates)
         found = pairs(relation, lambda: 1 - cosine)
         # At its upper end the value stays and the slope goes on, or it could never come down again.
@@ -87,7 +81,7 @@ class CLIPLoss(_Learning):
 
 
 @dataclass(frozen=True)
-class SigLIPLoss(_Learning):
+class SigLIPLoss(Loss):
     """`mean over anchors of sum over candidates of log(1 + e^(-y (t s + b)))`, y 1 for positives and -1 for negatives.
 
     Each pair is judged by itself, a match or not, without a softmax over the batch; s is the cosine. The scale t and
@@ -111,12 +105,18 @@ class SigLIPLoss(_Learning):
     1.7997
     """
 
+    across: ClassVar[bool] = True
     scale: float = 10.0
     bias: float = -10.0
     reducer: str = 'mean'
 
     def __post_init__(self) -> None:
         options.settle(self, scale=options.number(above=0), bias=options.number(), reducer=options.reducer)
+
+    @property
+    def learns(self) -> tuple[str, ...]:
+        """The names of what it learns."""
+        return ('logit_scale', 'logit_bias')
 
     def parameters(self, dim: int, n_classes: int, means: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """`logit_scale (1,)` and `logit_bias (1,)`."""
@@ -128,7 +128,7 @@ class SigLIPLoss(_Learning):
     def compute(self, anchors: Tensor, candidates: Tensor, relation: Relation, **learned: Tensor) -> Tensor:
         """The formula."""
         xp = get_namespace(anchors)
-        scale, bias = self._numbers(anchors, learned)
+        scale, bias = self.numbers(anchors, learned)
         cosine = cosine_similarity(anchors, candidates)
         found = pairs(relation, lambda: 1 - cosine)
         z = cosine * xp.exp(scale) + bias

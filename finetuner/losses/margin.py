@@ -73,6 +73,11 @@ class MarginLoss(DistanceLoss):
         """The names of what it learns with one entry per class."""
         return ('beta',) if self.beta_per_class else ()
 
+    @property
+    def learns(self) -> tuple[str, ...]:
+        """The names of what it learns."""
+        return ('beta',) if self.learn_beta else ()
+
     def parameters(self, dim: int, n_classes: int, means: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """`beta (1,)` or `(C,)`, if it is learned."""
         size = n_classes if self.beta_per_class else 1
@@ -82,7 +87,7 @@ class MarginLoss(DistanceLoss):
         """The formula."""
         xp = get_namespace(anchors)
         d = self.measure(anchors, candidates)
-        beta = xp.cast(learned['beta'], d.dtype) if self.learn_beta else self.beta
+        beta = self.numbers(d, learned)[0] if self.learn_beta else self.beta
         found = pairs(relation, lambda: d)
         towards, away = found.towards, found.away
         if towards is None:  # a positive stands in as many triplets as its anchor has negatives

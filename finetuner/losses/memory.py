@@ -9,8 +9,9 @@ import numpy as np
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError
 from finetuner.losses import options
-from finetuner.losses.base import Loss, Value, Wrapper
+from finetuner.losses.base import Loss
 from finetuner.losses.names import as_loss
+from finetuner.losses.wrapper import Value, Wrapper
 from finetuner.typing import Codes, Layout, Tensor
 
 Memory = Mapping[str, Tensor]
@@ -69,14 +70,32 @@ class CrossBatchMemory(Wrapper):
         return value(self.loss, lambda vectors: vectors, learned)
 
     def empty(self, dim: int, codes: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np.ndarray]:
-        """The memory before the first batch; the batch itself takes its part of `memory_size`."""
-        size = max(self.memory_size - layout.rows * max(layout.width - 1, 1), 1)
+        """The memory before the first batch; the batch itself takes its part of `memory_size`.
+
+        Raises:
+            ArgumentError: a batch is larger than the memory.
+        """
+        batch = layout.rows * max(layout.width - 1, 1)
+        self.check_batch(batch)
+        size = max(self.memory_size - batch, 1)
         blank = {
             name: np.full((size, *code.shape[1:]), 0 if code.dtype.kind == 'f' else -1, code.dtype)
             for name, code in codes.items()
             if name != 'lots'
         }
         return {'embedding': np.zeros((size, dim), np.float32), **blank}
+
+    def check_batch(self, batch: int) -> None:
+        """Whether a batch of so many candidates has room in the memory.
+
+        Raises:
+            ArgumentError: it has not.
+        """
+        if batch > self.memory_size:
+            raise ArgumentError(
+                f'memory_size={self.memory_size}, and a batch has {batch} candidates: a memory holds a batch at least, '
+                f'and is of use from two on.'
+            )
 
     @staticmethod
     def extend(

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from finetuner.errors import ArgumentError
-from finetuner.losses.base import Loss, Value, Wrapper
+from finetuner.losses.base import Loss
 from finetuner.losses.names import as_loss
+from finetuner.losses.wrapper import Value, Wrapper
 from finetuner.typing import Tensor
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError
 from finetuner.losses import distances
-from finetuner.losses.base import Change, Loss, Mine, combined, mine, of_anchors
+from finetuner.losses.base import Loss, Mine, mine, of_anchors
 from finetuner.losses.memory import CrossBatchMemory, Memory
 from finetuner.losses.relation import Scores, classify, relate
+from finetuner.losses.wrapper import Change, combined
 from finetuner.typing import Codes, Layout, Learned, Tensor
 
 

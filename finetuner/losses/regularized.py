@@ -6,9 +6,10 @@ from typing import Any
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError
 from finetuner.losses import options
-from finetuner.losses.base import Loss, Value, Wrapper
+from finetuner.losses.base import Loss
 from finetuner.losses.names import as_loss, as_regularizer
 from finetuner.losses.regularizers import SparseCentersRegularizer
+from finetuner.losses.wrapper import Value, Wrapper
 from finetuner.typing import Tensor
 
 

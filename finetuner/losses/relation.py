@@ -5,7 +5,7 @@ embeddings are, so nothing quadratic travels. A relation is what every loss and 
 """
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,11 +14,10 @@ import numpy as np
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError
 from finetuner.losses.distances import at_least_float32, cosine_similarity
+from finetuner.losses.labels import UNKNOWN, label_codes, most_alike
 from finetuner.typing import Codes, Tensor
 
 Keep = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-UNKNOWN = 2**31 - 1
-"""For `most` where the size of the batch is not known: in compiled TensorFlow."""
 
 
 @dataclass(frozen=True)
@@ -219,53 +218,18 @@ def classify(rows: Codes, n_classes: int, most: int) -> Relation:
     return Relation(real & member, real & ~member, most)
 
 
-def encode_labels(labels: Sequence[Hashable]) -> tuple[np.ndarray, list[Hashable]]:
-    """Dense int32 codes in the order of first appearance, and the label of each code."""
-    codes: dict[Hashable, int] = {}
-    dense = np.fromiter((codes.setdefault(label, len(codes)) for label in labels), np.int32, len(labels))
-    return dense, list(codes)
-
-
-def label_codes(labels: Any, like: Tensor = None) -> dict[str, Tensor]:
-    """The codes `item (N,)` and `label (N, 1)` of items from their class labels.
-
-    Args:
-        labels: (N,) labels: a list of anything hashable, or an array or tensor of integers.
-        like: makes the codes tensors of its library, where it is; None leaves arrays where they are.
-    """
-    if isinstance(labels, Sequence):
-        labels, _ = encode_labels(labels)
-    xp = get_namespace(labels if like is None else like)
-    label = xp.reshape(xp.cast(xp.asarray(labels, like=like), xp.int32), (-1, 1))
-    return {'item': xp.positions(label), 'label': label}
-
-
 def same_class(labels: Any, like: Tensor = None) -> Relation:
     """The relation of a batch to itself from its class labels, for your own training code.
 
     Args:
-        labels: (N,) labels: a list of anything hashable, or an array or tensor of integers.
+        labels: (N,) labels or (N, L), several of each item, see `label_codes`; -1 is no class.
         like: makes the masks tensors of its library, where it is; pass the embeddings.
+
+    Raises:
+        ArgumentError: there is not one label, or row of them, for each embedding.
 
     >>> same_class(['cat', 'dog', 'cat']).pairs().tolist()
     [[0, 2, 1], [2, 0, 1], [0, 1, 0], [1, 0, 0], [1, 2, 0], [2, 1, 0]]
     """
-    codes = label_codes(labels, like)
-    return relate(codes, codes, most_alike(codes['label'] if isinstance(labels, Sequence) else labels))
-
-
-def looked_at(labels: Any) -> np.ndarray | None:
-    """Integer labels as an array, where they can be seen without asking a device; else None."""
-    try:
-        known = np.asarray(labels)
-    except (TypeError, NotImplementedError):  # on a device, or traced by a compiler
-        return None
-    return known if known.dtype.kind in 'iub' else None
-
-
-def most_alike(labels: Any) -> int:
-    """No one of (N,) labels has more others of its class than this: as few as can be seen without asking a device."""
-    known = looked_at(labels)
-    if known is not None:
-        return max(int(np.unique(known, return_counts=True)[1].max(initial=1)) - 1, 1)
-    return UNKNOWN if labels.shape[0] is None else max(int(labels.shape[0]) - 1, 1)
+    codes, known = label_codes(labels, like)
+    return relate(codes, codes, most_alike(codes['label'], known))

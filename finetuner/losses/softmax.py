@@ -40,6 +40,11 @@ class SoftmaxLoss(ClassLoss):
     def __post_init__(self) -> None:
         options.settle(self, reducer=options.reducer)
 
+    @property
+    def learns(self) -> tuple[str, ...]:
+        """The names of what it learns."""
+        return ('classes', 'bias')
+
     def parameters(self, dim: int, n_classes: int, means: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """`classes (C, D)`: of length 1, see `start`; and `bias (C,)`: zeros."""
         return {**super().parameters(dim, n_classes, means), 'bias': np.zeros(n_classes, np.float32)}

@@ -150,10 +150,44 @@ def test_a_memory_grows_in_training_and_is_read_in_evaluation(backend):
     # Every earlier embedding is there once for each time it was seen, without slope.
     x, y = np.concatenate([VECTORS] * 3), np.concatenate([LABELS] * 3)
     rows = {'item': np.arange(24, 32, dtype=np.int32), 'label': CODES['label']}
-    order = memory['memory_item']
+    order = memory['memory_item'][8:]  # the batch takes its part of memory_size
     past = {'embedding': x[order], 'item': order, 'label': y[order].astype(np.int32)[:, None]}
     expected = Objective(module_loss(module))(VECTORS, rows, LAYOUT, {}, past)
     assert called(backend, module, *tensors(backend)) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.backends('torch')
+@pytest.mark.parametrize('size', [4, 8, 10, 30])
+def test_a_memory_holds_what_the_peers_holds(size):
+    import torch
+    from pytorch_metric_learning import losses as theirs
+
+    module = made('torch', ('CrossBatchMemory', {'loss': 'ContrastiveLoss', 'memory_size': size}), n_classes=None)
+    peer = theirs.CrossBatchMemory(theirs.ContrastiveLoss(), DIM, memory_size=size)
+    random = np.random.default_rng(0)
+    for step in range(5):
+        x = torch.tensor(cases.vectors(4, DIM, seed=step))
+        y = torch.tensor(random.integers(0, 3, 4))
+        assert called('torch', module, x, y, training=True) == pytest.approx(float(peer(x, y)), rel=1e-5), step
+
+
+def test_a_miner_by_its_class(backend):
+    by_name = called(backend, made(backend, 'TripletMarginLoss', miner='BatchHardMiner'), *tensors(backend))
+    miner = type(get('BatchHardMiner', 'miner'))
+    assert called(backend, made(backend, 'TripletMarginLoss', miner=miner), *tensors(backend)) == by_name
+
+
+def test_how_many_others_of_a_class_is_kept(backend):
+    x, y = native(backend, VECTORS), native(backend, np.array([0, 0, 0, 0, 1, 1, 1, -1]))
+    with pytest.raises(ArgumentError, match='has 3 others of its class, and most=2 was promised'):
+        made(backend, 'TripletMarginLoss', most=2)(x, y)
+    free = called(backend, made(backend, 'TripletMarginLoss'), x, y)
+    for most in (3, 7):
+        assert called(backend, made(backend, 'TripletMarginLoss', most=most), x, y) == pytest.approx(free, rel=1e-6)
+    several = native(backend, np.array([[0, 1], [0, 1], [1, -1], [2, 3], [2, 3], [3, 2], [4, 5], [6, 7]]))
+    made(backend, 'TripletMarginLoss', most=2)(x, several)
+    with pytest.raises(ArgumentError, match='has 2 others of its class, and most=1 was promised'):
+        made(backend, 'TripletMarginLoss', most=1)(x, several)
 
 
 def module_loss(module):
@@ -170,6 +204,16 @@ def module_loss(module):
         ('ArcFaceLoss', {'miner': 'TripletMarginMiner'}, 'has nothing to choose from'),
         ('CoSENTLoss', {'miner': 'TripletMarginMiner'}, 'has nothing to choose from'),
         ('InfoNCELoss', {'miner': 'TripletMargin'}, "Did you mean 'TripletMarginMiner'"),
+        ('InfoNCELoss', {'miner': 5}, 'miner=5 is no miner'),
+        ('InfoNCELoss', {'miner': get('InfoNCELoss')}, 'is no miner'),
+        ('InfoNCELoss', {'n_classes': 0}, 'n_classes=0: expected a whole number from 1'),
+        ('ArcFaceLoss', {'n_classes': -1}, 'n_classes=-1: expected a whole number from 1'),
+        ('ArcFaceLoss', {'dim': '3'}, "dim='3': expected a whole number from 1"),
+        ('InfoNCELoss', {'most': 0}, 'most=0: expected a whole number from 1'),
+        ('InfoNCELoss', {'most': -1}, 'most=-1: expected a whole number from 1'),
+        ('InfoNCELoss', {'most': True}, 'most=True: expected a whole number from 1'),
+        ('ArcFaceLoss', {'means': np.eye(3, 6)}, r'of shape \(3, 6\): expected numbers of shape \(C, D\), \(4, 6\)'),
+        ('ArcFaceLoss', {'means': 'zeros'}, 'expected numbers of shape'),
     ],
 )
 def test_what_cannot_be_is_refused(backend, loss, options, message):
@@ -180,10 +224,19 @@ def test_what_cannot_be_is_refused(backend, loss, options, message):
 def test_what_cannot_be_called_is_refused(backend):
     x, y = tensors(backend)
     arc = made(backend, 'ArcFaceLoss', n_classes=3)
-    with pytest.raises(ArgumentError, match='A label is 3: with n_classes=3 they go from 0 to 2'):
+    with pytest.raises(ArgumentError, match='A label is 3: with 3 classes they go from 0 to 2'):
         arc(x, y)
     with pytest.raises(ArgumentError, match='There are 8 embeddings and 3 labels'):
         arc(x, y[:3])
+    if not backend.startswith('keras'):  # whose layers take tensors
+        with pytest.raises(ArgumentError, match=r"\['a', 'b', 'c'\]…: ArcFaceLoss learns or remembers classes"):
+            arc(x, list('abcdefgh'))
+    with pytest.raises(ArgumentError, match='A label is 9: with 3 classes they go from 0 to 2'):
+        arc(x, native(backend, np.array([0, 5, 7, 9, 0, 0, 0, 0], np.float32)))
+    with pytest.raises(ArgumentError, match=r'labels have the shape \(\)' if backend == 'torch' else 'labels|shape'):
+        arc(x, native(backend, np.array(1)))
+    with pytest.raises(ArgumentError, match='memory_size=4, and a batch has 8 candidates'):
+        made(backend, ('CrossBatchMemory', {'loss': 'InfoNCELoss', 'memory_size': 4}))(x, y)
     with pytest.raises(ArgumentError, match='CrossBatchMemory takes one label of each item'):
         made(backend, ('CrossBatchMemory', {'loss': 'InfoNCELoss'}))(x, native(backend, np.stack([LABELS] * 2, axis=1)))
     with pytest.raises(ArgumentError, match=r'ArcFaceLoss goes by labels: call module\(embeddings, labels\)'):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from finetuner.errors import ArgumentError
-from finetuner.losses.relation import Relation, classify, encode_labels, relate, same_class
+from finetuner.losses.labels import encode_labels
+from finetuner.losses.relation import Relation, classify, relate, same_class
 from tests.losses import cases, oracles
 
 

@@ -10,10 +10,10 @@ import finetuner
 from finetuner import losses
 from finetuner.errors import ArgumentError
 from finetuner.losses import get, registry
-from finetuner.losses.base import Wrapper
 from finetuner.losses.config import from_config, to_config
 from finetuner.losses.names import LOSSES, REGULARIZERS, WRAPPERS, find
 from finetuner.losses.objective import Objective
+from finetuner.losses.wrapper import Wrapper
 from finetuner.typing import Layout
 from tests.losses import cases
 from tests.losses.peers import compare
@@ -314,3 +314,20 @@ def test_matryoshka_is_that_of_sentence_transformers():
 
 def test_every_wrapper_is_here():
     assert set(MADE) == set(WRAPPERS) and not set(WRAPPERS) & set(LOSSES)
+
+
+@pytest.mark.parametrize(('layout', 'candidates'), [(Layout(16), 16), (Layout(8, 3), 16)])
+def test_a_batch_larger_than_the_memory_is_refused(layout, candidates):
+    codes = {'item': np.zeros(1, np.int32)}
+    objective = Objective(get('CrossBatchMemory', loss='InfoNCELoss', memory_size=15))
+    with pytest.raises(ArgumentError, match=f'memory_size=15, and a batch has {candidates} candidates'):
+        objective.memory(4, codes, layout)
+
+
+def test_a_wrapper_must_say_what_it_wraps():
+    class Nothing(Wrapper):
+        def combine(self, value, embeddings, learned, real=None):
+            return 0.0
+
+    with pytest.raises(TypeError, match='inner'):
+        Nothing()
