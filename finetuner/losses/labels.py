@@ -88,6 +88,9 @@ def _row(label: Any) -> list[Any]:
 
 def _dense(table: np.ndarray) -> np.ndarray:
     # New int32 codes, and -1 where there is -1.
+    unequal = [label for label in table.ravel().tolist() if label != label] if table.dtype.kind in 'fO' else []
+    if unequal:
+        raise ArgumentError(f'A label is {unequal[0]}, which is no name of a class: give -1 where an item has none.')
     if table.dtype.kind == 'O':
         flat = table.ravel().tolist()
         try:

@@ -78,6 +78,8 @@ def test_several_labels_of_an_item(backend):
         (3, r'labels have the shape \(\)'),
         (None, r'labels have the shape \(\)'),
         ([{0}] * 8, 'labels must be hashable'),
+        ([float('nan')] * 8, 'A label is nan, which is no name of a class'),
+        (np.full(8, np.nan), 'A label is nan, which is no name of a class'),
     ],
 )
 def test_what_are_no_labels_is_refused(backend, labels, message):
