@@ -13,6 +13,7 @@ ROOT = Path(finetuner.__file__).parent
 LAYERS = [
     'finetuner finetuner.typing finetuner.errors finetuner.console',
     'finetuner.dispatch',
+    'finetuner.losses.labels',
     'finetuner.losses.relation finetuner.losses.distances finetuner.losses.reduce finetuner.losses.pooling',
     'finetuner.losses | finetuner.data',
     'finetuner.inference',
