@@ -64,6 +64,15 @@ def fit(
     preprocess_fn: PreprocessFn | None = None,
     collate_fn: CollateFn | None = None,
     guide: Any = None,
+    to_embedding_model: bool | None = None,
+    layer_name: str | None = None,
+    freeze: bool | Sequence[str] = False,
+    freeze_layer: int | None = None,
+    output_dim: int | None = None,
+    pooling: str | None = None,
+    projection_head: Any = None,
+    input_size: Any = None,
+    input_dtype: Any = None,
     callbacks: Sequence[Callback] | None = None,
     num_workers: int = 0,
     device: str | None = None,
@@ -77,7 +86,7 @@ def fit(
     `paddle.nn.Layer`. What is None is chosen for you and printed.
 
     Args:
-        model: gives (B, D) vectors; it is tuned in place and returned.
+        model: gives (B, D) vectors; it is tuned in place and returned. Any other with the arguments of Tailor below.
         train_data: a DocumentArray, DocList, list of tuples, `(contents, labels)` arrays, DataFrame, Hugging Face
             dataset, or the path of a CSV file. What is in it decides how it teaches: labels, sessions of matches,
             pairs, scored pairs, or nothing but items.
@@ -112,6 +121,16 @@ def fit(
             which sees the same inputs; `f(list of contents) -> (n, G)`; or an array with a vector for each item, in
             the order of `embed(model, train_data)`, or a tuple of two, for `train_data` and `eval_data`. It is asked
             once, before the training.
+        to_embedding_model: whether to make an embedding model of the model first, as `finetuner.to_embedding_model`
+            does; so do the arguments from here to `input_dtype`, which are that function's. False refuses them.
+        layer_name: the layer whose output is taken.
+        freeze: True, or names of layers whose weights stay as they are.
+        freeze_layer: freezes the first blocks, -1 all but the last.
+        output_dim: attaches a projection to vectors of this size.
+        pooling: 'mean', 'max', 'cls', 'gem' or 'attention', where the layer has places or tokens.
+        projection_head: a module of the framework to attach, or 'linear', 'mlp' or 'identity'.
+        input_size: of one item, where it shall not be seen from the first batch.
+        input_dtype: of one item, with `input_size`.
         callbacks: told of everything that happens, see `finetuner.callback`.
         num_workers: processes that prepare batches; 0 prepares them in between.
         device: 'cpu' or 'cuda'; a GPU if there is one.
@@ -120,7 +139,7 @@ def fit(
         return_history: whether to return `(model, history)`.
 
     Returns:
-        The tuned model.
+        The tuned model: the one given, or the embedding model that was made of it.
 
     Raises:
         ArgumentError: an argument is unknown or impossible.
@@ -129,7 +148,7 @@ def fit(
         CheckpointError: `resume` is no whole checkpoint of this training.
         TrainingError: the loss is not finite.
     """
-    record = train(
+    model, record = train(
         model,
         train_data,
         eval_data,
@@ -153,6 +172,17 @@ def fit(
         preprocess_fn=preprocess_fn,
         collate_fn=collate_fn,
         guide=guide,
+        to_embedding_model=to_embedding_model,
+        tailoring={
+            'layer_name': layer_name,
+            'freeze': freeze,
+            'freeze_layer': freeze_layer,
+            'output_dim': output_dim,
+            'pooling': pooling,
+            'projection_head': projection_head,
+        },
+        input_size=input_size,
+        input_dtype=input_dtype,
         callbacks=callbacks,
         num_workers=num_workers,
         device=device,

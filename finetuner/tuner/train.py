@@ -22,6 +22,8 @@ from finetuner.errors import ArgumentError, DataError, enumerated
 from finetuner.losses import registry
 from finetuner.losses.base import Loss
 from finetuner.losses.objective import Objective
+from finetuner.tailor.layers import sample
+from finetuner.tailor.tailoring import as_needed
 from finetuner.tuner import guide as guides, schedule
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.callbacks.evaluation import EvaluationCallback
@@ -82,13 +84,17 @@ def train(
     preprocess_fn: PreprocessFn | None,
     collate_fn: CollateFn | None,
     guide: Any,
+    to_embedding_model: bool | None,
+    tailoring: dict[str, Any],
+    input_size: Any,
+    input_dtype: Any,
     callbacks: Sequence[Callback] | None,
     num_workers: int,
     device: str | None,
     seed: int | None,
     resume: str | Path | None,
-) -> History:
-    """Tune `model` in place; the arguments are those of `finetuner.fit`."""
+) -> tuple[Any, History]:
+    """Tune `model` in place, or what Tailor makes of it; the arguments are those of `finetuner.fit`."""
     coder = inference.encoder(model)
     of_csv = {'csv_options': csv_options, 'allow_urls': allow_urls or None}
     reading: dict[str, Any] = {name: value for name, value in of_csv.items() if value is not None}
@@ -144,6 +150,11 @@ def train(
     coder.place(device)
     mini_batch_size = _mini_batch_size(mini_batch_size, settings['batch_size'], loader, kind)
     inputs, _ = next(iter(loader.epoch(0)))
+    if to_embedding_model is not None or any(value not in (None, False) for value in tailoring.values()):
+        shown = inputs if input_size is None else sample(input_size, input_dtype or 'float32')
+        model = as_needed(model, shown, to_embedding_model, **tailoring)
+        coder = inference.encoder(model)
+        coder.place(device)
     _, first = next(chunks(inputs, loader.layout.items, mini_batch_size))
     dim = coder.embed(first).shape[1]  # refuses a model that gives no vectors, before anything is trained
     if not coder.trainable():
@@ -187,7 +198,7 @@ def train(
     )  # fmt: skip
     tuner.fit(loader, epochs, eval_loader, resume)
     HISTORIES[model] = history = record(tuner.state)
-    return history
+    return model, history
 
 
 def record(state: TunerState) -> History:
