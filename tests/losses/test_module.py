@@ -324,9 +324,10 @@ def test_a_keras_layer_is_part_of_a_model_and_saved_with_it(tmp_path, loss, opti
     again = keras.models.load_model(tmp_path / 'model.keras')
     data = (VECTORS, LABELS.astype(np.int32))
     assert float(again(data)) == pytest.approx(float(first(data)), rel=1e-6)
+    keras.utils.set_random_seed(0)  # from some weights a few steps are too few
     second = added()
     second.compile(keras.optimizers.Adam(0.02))
-    losses = second.fit(data, batch_size=8, epochs=10, verbose=0).history['loss']
+    losses = second.fit(data, batch_size=8, epochs=60, verbose=0).history['loss']
     assert losses[-1] < losses[0] or 'CrossBatchMemory' in loss
 
 
