@@ -10,8 +10,8 @@ import pytest
 import finetuner.losses
 from tests.losses import matrix
 
-# The whole matrix takes minutes where every operation is compiled on its own: FINETUNER_MATRIX=full runs it.
-FULL = ('numpy', 'torch')
+# On JAX, where every operation is compiled on its own, it takes minutes: FINETUNER_MATRIX=full runs it whole.
+FULL = ('numpy', 'torch', 'keras-torch', 'keras-tensorflow', 'paddle')
 
 
 def turn() -> int:
