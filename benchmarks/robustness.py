@@ -75,7 +75,7 @@ def theirs(make: Callable[[], torch.nn.Module], cell: matrix.Cell, teaches: bool
         try:
             value = loss(leaf, labels)
             value.backward()
-        except Exception:
+        except Exception:  # whatever it is, it ends a training
             return 'crash'
         slope = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
         if not (torch.isfinite(value).all() and torch.isfinite(slope).all()):
@@ -89,7 +89,7 @@ def ours(name: str, cell: matrix.Cell, zero: bool) -> str:
     """The same of ours."""
     try:
         found = matrix.steps(Library('torch'), name, cell)
-    except Exception:
+    except Exception:  # alike
         return 'crash'
     if not np.isfinite(found.values).all() or not all(np.isfinite(slope).all() for slope in found.slopes):
         return 'no number'

@@ -69,7 +69,7 @@ def page(cls: type, folder: str) -> str:
     guide = 'which-one' if folder == 'losses' else 'miners'
     lines = [f'# {cls.__name__}', '', *_prose(prose)]
     if folder == 'losses' and not issubclass(cls, Wrapper):
-        lines += ['', f'*Data:* {registry._needs(cls())}.']
+        lines += ['', f'*Data:* {registry.needs(cls())}.']
     lines += _table(cls, sections)
     if 'Raises' in sections:
         lines += ['', '*Raises* ' + ' '.join(f'`{name}`: {text}' for name, text in entries(sections['Raises']).items())]

@@ -1,10 +1,8 @@
 """What a user calls: one function a job, dispatched by the kind of model."""
 
-import inspect
 from collections.abc import Callable, Sequence
-from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -13,32 +11,15 @@ from finetuner.console import logger
 from finetuner.data.csv import CSVOptions
 from finetuner.data.readers import contents
 from finetuner.dispatch import get_framework, load as load_part
-from finetuner.errors import ArgumentError, CheckpointError, ModelError, nearest
+from finetuner.errors import ArgumentError, CheckpointError, ModelError, strict
 from finetuner.evaluation.evaluator import Evaluator
 from finetuner.synthesis import mining
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.train import HISTORIES, History, train
 from finetuner.typing import CollateFn, PreprocessFn
 
-P = ParamSpec('P')
-R = TypeVar('R')
 
-
-def _strict(function: Callable[P, R]) -> Callable[P, R]:
-    # An unknown argument is refused with the nearest name, where Python would only say that it is unknown.
-    known = list(inspect.signature(function).parameters)
-
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        for name in kwargs:
-            if name not in known:
-                raise ArgumentError(f'{function.__name__}() has no argument {name!r}. {nearest(name, known)}')
-        return function(*args, **kwargs)
-
-    return call
-
-
-@_strict
+@strict
 def fit(
     model: Any,
     train_data: Any,
@@ -203,7 +184,7 @@ def history(model: Any) -> History:
     return HISTORIES[model]
 
 
-@_strict
+@strict
 def embed(
     model: Any,
     data: Any,
@@ -256,10 +237,10 @@ def embed(
 encode = embed
 
 
-mine_hard_negatives = _strict(mining.mine_hard_negatives)
+mine_hard_negatives = strict(mining.mine_hard_negatives)
 
 
-@_strict
+@strict
 def evaluate(
     model: Any,
     query_data: Any,

@@ -108,9 +108,7 @@ def check(loss: Any, kind: str, width: int = 1, miner: Any = None) -> None:
     for member in members:
         if isinstance(member, Loss) and not _fits(member, kind, width):
             came = f'{KINDS[kind]} in {width} columns' if kind == 'score' else KINDS[kind]
-            raise ArgumentError(
-                f'{_name(member)} needs {_needs(member)}; this data has {came}. {_fitting(kind, width)}'
-            )
+            raise ArgumentError(f'{_name(member)} needs {needs(member)}; this data has {came}. {_fitting(kind, width)}')
     own = [member.miner for member in members if getattr(member, 'miner', None) is not None]
     if miner is not None and own:
         raise ArgumentError(f'{name} has its own miner already, {own[0]!r}; take that or miner={miner!r}.')
@@ -147,7 +145,8 @@ def _fits(loss: Loss, kind: str, width: int) -> bool:
     return kind == 'class' or (loss.candidates == 'items' and not loss.by_class)
 
 
-def _needs(loss: Loss) -> str:
+def needs(loss: Loss) -> str:
+    """The data that a loss can work on, for a sentence."""
     if loss.expects is Scores:
         most = ' or more' if loss.more else ''
         return 'scores' if loss.columns is None else f'scores in {loss.columns}{most} columns'
@@ -217,4 +216,4 @@ def _name(what: Any) -> str:
     return str(getattr(what, '__name__', type(what).__name__))
 
 
-__all__ = ['KINDS', 'LOSSES', 'MINERS', 'build', 'check', 'choose', 'find', 'get', 'make', 'resolve']
+__all__ = ['KINDS', 'LOSSES', 'MINERS', 'build', 'check', 'choose', 'find', 'get', 'make', 'needs', 'resolve']
