@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from finetuner.errors import ArgumentError, enumerated, nearest
-from finetuner.typing import Inputs
+from finetuner.errors import ArgumentError, ModelError, enumerated, nearest
+from finetuner.inference import leaves
+from finetuner.typing import Inputs, Tensor
 
 CONTAINERS = ('Sequential', 'ModuleList', 'ModuleDict', 'LayerList', 'LayerDict')
 """Classes that only hold others: they can be cut at by path, and take no number."""
@@ -210,3 +211,22 @@ def sample(size: Any, dtype: Any = 'float32', batch: int = 2) -> Inputs:
         kinds = dtype if isinstance(dtype, list | tuple) else [dtype] * len(size)
         return [one(s, k) for s, k in zip(size, kinds, strict=True)]
     return one(size, dtype)
+
+
+def dtype_of(tensor: Tensor) -> str:
+    """The name of a tensor's type: 'float32'."""
+    return str(tensor.dtype).rpartition('.')[2]
+
+
+def uncallable(inputs: Inputs, said: str) -> ModelError:
+    """The refusal of inputs that a model cannot be called with.
+
+    Args:
+        inputs: the batch; shapes and types of it are shown.
+        said: what the framework says of it.
+    """
+    given = leaves(lambda x: f'{dtype_of(x)} {tuple(x.shape)}' if hasattr(x, 'shape') else repr(x), inputs)
+    return ModelError(
+        f'The model cannot be called with {given}: {said}. Give input_size (the shape of one item) and input_dtype '
+        f"('float32', 'int64'), or a batch as inputs=…, as it expects them."
+    )

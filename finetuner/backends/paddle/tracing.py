@@ -9,7 +9,7 @@ from finetuner.backends.paddle.encoder import Encoder
 from finetuner.backends.paddle.parts import layers_of, loose, statistics, weights
 from finetuner.errors import ModelError
 from finetuner.inference import leaves, length
-from finetuner.tailor.layers import PARAMETER, Call, main_key
+from finetuner.tailor.layers import PARAMETER, Call, dtype_of, main_key, uncallable
 from finetuner.typing import Inputs
 
 
@@ -34,7 +34,7 @@ def calls(model: Any, inputs: Inputs) -> list[Call]:
                 full = f'{path}.{name}' if path else name
                 if full not in once:
                     once.add(full)
-                    seen.append((full, parameter, tuple(parameter.shape), _dtype(parameter)))
+                    seen.append((full, parameter, tuple(parameter.shape), dtype_of(parameter)))
 
         return hook
 
@@ -46,7 +46,7 @@ def calls(model: Any, inputs: Inputs) -> list[Call]:
                 return
             first, *rest = tensor.shape or (0,)
             shape = (None if first == batch else first, *rest) if tensor.ndim else ()
-            seen.append((path, layer, shape, _dtype(tensor)))
+            seen.append((path, layer, shape, dtype_of(tensor)))
 
         return hook
 
@@ -127,21 +127,13 @@ def run(model: Any, inputs: Inputs, training: bool = False) -> Any:
     except ModelError:
         raise
     except Exception as error:  # whatever the user's code raises
-        raise ModelError(
-            f'The model cannot be called with {given(inputs)}: {type(error).__name__}: {_said(error)}. Give input_size '
-            f"(the shape of one item) and input_dtype ('float32', 'int64'), or a batch as inputs=…, as it expects them."
-        ) from error
+        raise uncallable(inputs, f'{type(error).__name__}: {_said(error)}') from error
 
 
 def _said(error: Exception) -> str:
     # Paddle puts the calls in C++ before what it has to say, and the place in its own source behind it.
     said = str(error).rpartition('Error Message Summary:')[2].partition('(at /paddle')[0]
     return ' '.join(said.strip('-\n ').split()).rstrip('.')
-
-
-def given(inputs: Inputs) -> str:
-    """Shapes and types of inputs, for a sentence."""
-    return str(leaves(lambda x: f'{_dtype(x)} {tuple(x.shape)}' if hasattr(x, 'shape') else repr(x), inputs))
 
 
 def activation(model: Any, inputs: Inputs, at: str, call: int, training: bool = False) -> tuple[Any, Any]:
@@ -189,7 +181,3 @@ def same_tensor(model: Any, inputs: Inputs, at: str, call: int) -> tuple[str, in
     row = max((i for i in range(end) if seen[i][1] is seen[end][1]), default=end)
     path = seen[row][0]
     return path, sum(other == path for other, _ in seen[: row + 1])
-
-
-def _dtype(tensor: Any) -> str:
-    return str(tensor.dtype).rpartition('.')[2]

@@ -9,8 +9,8 @@ from torch import nn
 
 from finetuner.backends.torch.encoder import Encoder
 from finetuner.errors import ModelError
-from finetuner.inference import leaves, length
-from finetuner.tailor.layers import PARAMETER, Call, main_key
+from finetuner.inference import length
+from finetuner.tailor.layers import PARAMETER, Call, dtype_of, main_key, uncallable
 from finetuner.typing import Inputs
 
 
@@ -38,7 +38,7 @@ def calls(model: nn.Module, inputs: Inputs) -> list[Call]:
             for name, parameter in module.named_parameters(path, recurse=False):
                 if name not in once:
                     once.add(name)
-                    seen.append((name, parameter, tuple(parameter.shape), _dtype(parameter)))
+                    seen.append((name, parameter, tuple(parameter.shape), dtype_of(parameter)))
 
         return hook
 
@@ -50,7 +50,7 @@ def calls(model: nn.Module, inputs: Inputs) -> list[Call]:
                 return
             first, *rest = tensor.shape or (0,)
             shape = (None if first == batch else first, *rest) if tensor.ndim else ()
-            seen.append((path, module, shape, _dtype(tensor)))
+            seen.append((path, module, shape, dtype_of(tensor)))
 
         return hook
 
@@ -116,15 +116,7 @@ def run(model: nn.Module, inputs: Inputs, training: bool = False) -> Any:
     except ModelError:
         raise
     except Exception as error:  # whatever the user's code raises
-        raise ModelError(
-            f'The model cannot be called with {given(inputs)}: {type(error).__name__}: {error}. Give input_size (the '
-            f"shape of one item) and input_dtype ('float32', 'int64'), or a batch as inputs=…, as it expects them."
-        ) from error
-
-
-def given(inputs: Inputs) -> str:
-    """Shapes and types of inputs, for a sentence."""
-    return str(leaves(lambda x: f'{_dtype(x)} {tuple(x.shape)}' if hasattr(x, 'shape') else repr(x), inputs))
+        raise uncallable(inputs, f'{type(error).__name__}: {error}') from error
 
 
 def activation(
@@ -146,10 +138,6 @@ def activation(
     if len(found) < call:
         raise ModelError(f'{at} ran {len(found)} times with these inputs, and its call {call} was asked for.')
     return found[call - 1]
-
-
-def _dtype(tensor: Any) -> str:
-    return str(tensor.dtype).rpartition('.')[2]
 
 
 def entered_until(model: nn.Module, inputs: Inputs, at: str, call: int) -> list[str]:
