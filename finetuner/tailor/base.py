@@ -8,8 +8,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from finetuner.dispatch import get_framework, load
 from finetuner.errors import ArgumentError
+from finetuner.tailor.kernels import SEED, kernels
 from finetuner.tailor.layers import Layer
 from finetuner.tailor.plan import Arguments, Plan, plan
 from finetuner.tailor.recipe import Pooling, Recipe
@@ -66,8 +69,23 @@ class Tailor(ABC):
         """
 
     @abstractmethod
-    def attach(self, model: Any, pooling: Pooling | None, head: Sequence[tuple[Any, ...]], module: Any) -> Any:
-        """The model followed by pooling and head; `module` stands for `('module',)`."""
+    def attach(
+        self,
+        model: Any,
+        pooling: Pooling | None,
+        head: Sequence[tuple[Any, ...]],
+        module: Any,
+        kernels: Sequence[np.ndarray | None],
+    ) -> Any:
+        """The model followed by pooling and head.
+
+        Args:
+            model: gives a tensor.
+            pooling: None if that is (B, D).
+            head: the steps of a recipe.
+            module: stands for `('module',)`.
+            kernels: for each step the (inputs, outputs) weights of a linear layer; its bias starts as zeros.
+        """
 
 
 def tailor(model: Any) -> Tailor:
@@ -80,7 +98,15 @@ def tailor(model: Any) -> Tailor:
     return found
 
 
-def apply(model: Any, recipe: Recipe, inputs: Inputs, *, projection_head: Any = None, inplace: bool = False) -> Cut:
+def apply(
+    model: Any,
+    recipe: Recipe,
+    inputs: Inputs,
+    *,
+    projection_head: Any = None,
+    inplace: bool = False,
+    seed: int = SEED,
+) -> Cut:
     """The embedding model that a recipe makes of a general model.
 
     Args:
@@ -89,6 +115,7 @@ def apply(model: Any, recipe: Recipe, inputs: Inputs, *, projection_head: Any = 
         inputs: a batch of at least two items.
         projection_head: the module that stands for `('module',)`.
         inplace: whether the weights may be those of `model` itself.
+        seed: of what the head starts from.
 
     Returns:
         The embedding model, and the way in which it was cut.
@@ -101,4 +128,5 @@ def apply(model: Any, recipe: Recipe, inputs: Inputs, *, projection_head: Any = 
     cut = worker.cut(model, recipe.at, recipe.call, inputs)
     if recipe.pooling is None and not recipe.head:
         return cut
-    return cut._replace(model=worker.attach(cut.model, recipe.pooling, recipe.head, projection_head))
+    starts = kernels(recipe.head, seed)
+    return cut._replace(model=worker.attach(cut.model, recipe.pooling, recipe.head, projection_head, starts))

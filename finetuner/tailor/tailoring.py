@@ -10,6 +10,7 @@ from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError, ModelError, enumerated, strict
 from finetuner.tailor import base
 from finetuner.tailor.heads import head
+from finetuner.tailor.kernels import SEED
 from finetuner.tailor.layers import Layer, sample
 from finetuner.tailor.plan import Arguments, Plan, plan, shown
 from finetuner.tailor.recipe import Recipe
@@ -90,6 +91,7 @@ def to_embedding_model(
     projection_head: Any = None,
     normalize: bool = False,
     inplace: bool = False,
+    seed: int | None = None,
 ) -> Any:
     """Make an embedding model of a general one: cut off its head, pool, freeze, and add a projection.
 
@@ -114,6 +116,7 @@ def to_embedding_model(
             or a module of the framework.
         normalize: whether vectors have length 1.
         inplace: use the weights of `model` itself, in place of a copy.
+        seed: of what the head starts from, the same in every framework; 42.
 
     Returns:
         A model of the framework that gives (B, D): it trains, saves and moves as any other.
@@ -128,7 +131,8 @@ def to_embedding_model(
     layers = worker.trace(model, batch)
     found = plan(layers, wanted, worker.channels_first)
     own = projection_head if ('module',) in found.recipe.head else None
-    cut = base.apply(model, found.recipe, batch, projection_head=own, inplace=inplace)
+    seed = SEED if seed is None else seed
+    cut = base.apply(model, found.recipe, batch, projection_head=own, inplace=inplace, seed=seed)
     _TAILORED[cut.model] = found.recipe, cut.way
     logger.info(explained(found))
     return cut.model

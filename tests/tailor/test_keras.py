@@ -173,7 +173,7 @@ def test_what_keras_cannot_do_is_refused(cases, hands):
     with pytest.raises(ModelError, match=r"no layer 'block_3.up'.*'block_2.up'"):
         tailor(blocks).freeze(blocks, ['block_3.up'])
     with pytest.raises(ArgumentError, match='keras.layers.Layer'):
-        tailor(model).attach(model, None, (('module',),), print)
+        tailor(model).attach(model, None, (('module',),), print, [None])
 
 
 def test_a_tower_is_cut_in_its_second_call(hands):

@@ -17,6 +17,7 @@ import pytest
 from finetuner.errors import ArgumentError
 from finetuner.inference import leaves
 from finetuner.tailor.base import Arguments, Recipe, apply, plan, tailor
+from finetuner.tailor.kernels import kernels
 from finetuner.tailor.layers import PARAMETER
 
 pytestmark = pytest.mark.backends('torch', 'keras-tensorflow', 'keras-torch', 'keras-jax', 'paddle')
@@ -146,6 +147,19 @@ def test_a_head_that_starts_as_the_identity_changes_nothing(hands):
     plain = apply(model, planned(model, inputs), inputs).model
     cut = apply(model, planned(model, inputs, projection_head='identity'), inputs).model
     np.testing.assert_allclose(hands.call(cut, inputs), hands.call(plain, inputs), rtol=1e-6, atol=1e-6)
+
+
+def test_heads_start_from_the_same_numbers_in_every_framework(hands):
+    case = hands.CASES[0]
+    model, inputs = case.build(), case.inputs()
+    head = (('linear', case.width, 6), ('linear', 6, 5, 'unbiased'))
+    recipe = planned(model, inputs)._replace(head=head)
+    body = hands.call(apply(model, recipe._replace(head=()), inputs).model, inputs)
+    for seed in (1, 2):
+        first, second = kernels(head, seed)
+        vectors = hands.call(apply(model, recipe, inputs, seed=seed).model, inputs)
+        np.testing.assert_allclose(vectors, body @ first @ second, rtol=1e-4, atol=1e-5)
+    assert not np.array_equal(kernels(head, 1)[0], kernels(head, 2)[0])
 
 
 def test_a_module_of_ones_own_is_a_head(hands):

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from finetuner.losses import pooling as formulas
 from finetuner.losses.distances import normalize
@@ -124,19 +125,17 @@ def free(name: str, taken: set[str]) -> str:
     return own
 
 
-def made(step: tuple[Any, ...], dtype: str, taken: set[str]) -> Any:
+def made(step: tuple[Any, ...], kernel: np.ndarray | None, dtype: str, taken: set[str]) -> Any:
     """A step of a head as a layer, built, with a name of its own."""
     kind, *options = step
-    if kind == 'linear':
+    if kernel is not None:
         width, to, *how = options
+        name = free('projection', taken)
         layer = keras.layers.Dense(
-            to,
-            use_bias='unbiased' not in how,
-            kernel_initializer='identity' if 'identity' in how else 'glorot_uniform',
-            dtype=dtype,
-            name=free('projection', taken),
+            to, use_bias='unbiased' not in how, kernel_initializer='zeros', dtype=dtype, name=name
         )
         layer.build((None, width))
+        layer.kernel.assign(kernel)
         return layer
     if kind == 'batchnorm':
         name = free('projection_norm', taken)

@@ -113,7 +113,14 @@ class Tailor(base.Tailor):
         way = 'wrapper' if any(isinstance(x, Stop) for x in [ended, *tree(ended)]) else 'graph'
         return base.Cut(ended, 'structural' if type(ended) is keras.Sequential else way)
 
-    def attach(self, model: Any, pooling: Pooling | None, head: Sequence[tuple[Any, ...]], module: Any) -> Any:
+    def attach(
+        self,
+        model: Any,
+        pooling: Pooling | None,
+        head: Sequence[tuple[Any, ...]],
+        module: Any,
+        kernels: Sequence[np.ndarray | None],
+    ) -> Any:
         if module is not None and not isinstance(module, keras.layers.Layer):
             raise ArgumentError(f'projection_head={module!r}: expected a keras.layers.Layer or keras.Model.')
         graph = is_graph(model) or (is_chain(model) and hasattr(model, 'inputs'))
@@ -121,7 +128,10 @@ class Tailor(base.Tailor):
         taken = {part.name for part in (model.operations if is_graph(model) else model._flatten_layers())}
         there = set(taken)
         steps: list[Any] = [Pool(pooling, name=free('pooling', taken), dtype=dtype)] if pooling else []
-        steps += [module if step == ('module',) else made(step, dtype, taken) for step in head]
+        steps += [
+            module if step == ('module',) else made(step, kernel, dtype, taken)
+            for step, kernel in zip(head, kernels, strict=True)
+        ]
         if not graph:
             return Tailored(model, steps)
         inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input

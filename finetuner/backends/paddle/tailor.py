@@ -4,6 +4,8 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from finetuner.backends.paddle import cutting, parts, tailored, tracing
 from finetuner.errors import ModelError
 from finetuner.tailor import base
@@ -50,8 +52,15 @@ class Tailor(base.Tailor):
     def cut(self, model: Any, at: str, call: int, inputs: Inputs) -> base.Cut:
         return cutting.cut(model, at, call, inputs)
 
-    def attach(self, model: Any, pooling: Pooling | None, head: Sequence[tuple[Any, ...]], module: Any) -> Any:
-        return tailored.attach(model, pooling, head, module)
+    def attach(
+        self,
+        model: Any,
+        pooling: Pooling | None,
+        head: Sequence[tuple[Any, ...]],
+        module: Any,
+        kernels: Sequence[np.ndarray | None],
+    ) -> Any:
+        return tailored.attach(model, pooling, head, module, kernels)
 
 
 def _stand_still(layer: Any, inputs: Any) -> None:

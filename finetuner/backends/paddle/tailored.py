@@ -84,14 +84,23 @@ def _mask(x: Any, axis: int, inputs: Mapping[str, Any]) -> Any:
     return None
 
 
-def attach(body: Any, how: Pooling | None, steps: Sequence[Sequence[Any]], module: Any) -> Tailored:
+def attach(
+    body: Any,
+    how: Pooling | None,
+    steps: Sequence[Sequence[Any]],
+    module: Any,
+    kernels: Sequence[np.ndarray | None],
+) -> Tailored:
     """See `finetuner.tailor.base.Tailor.attach`."""
     like = next((p for p in body.parameters() if p.is_floating_point()), None)
 
     def placed(layer: Any) -> Any:
         return layer if like is None else layer.to(device=like.place, dtype=like.dtype)
 
-    layers = [module if step[0] == 'module' else placed(_layer(*step)) for step in steps]
+    layers = [
+        module if step[0] == 'module' else placed(_layer(kernel, *step))
+        for step, kernel in zip(steps, kernels, strict=True)
+    ]
     model = Tailored(body, None if how is None else placed(Pool(how)), _nn.Sequential(*layers) if layers else None)
     theirs = {id(layer) for layer in body.sublayers(include_self=True)}
     for layer in model.sublayers(include_self=True):
@@ -100,14 +109,11 @@ def attach(body: Any, how: Pooling | None, steps: Sequence[Sequence[Any]], modul
     return model
 
 
-def _layer(kind: str, *options: Any) -> Any:
-    if kind == 'linear':
-        inputs, outputs, *flags = options
-        linear = _nn.Linear(inputs, outputs, bias_attr=False if 'unbiased' in flags else None)
-        if 'identity' in flags:
-            linear.weight.set_value(np.eye(inputs, outputs, dtype=np.float32))
-            linear.bias.set_value(np.zeros(outputs, np.float32))
-        return linear
+def _layer(kernel: np.ndarray | None, kind: str, *options: Any) -> Any:
+    if kernel is not None:
+        inputs, outputs, *how = options
+        start = paddle.ParamAttr(initializer=_nn.initializer.Assign(kernel))
+        return _nn.Linear(inputs, outputs, start, False if 'unbiased' in how else None)
     if kind == 'batchnorm':
         return _nn.BatchNorm1D(options[0], momentum=0.9, epsilon=1e-5)
     return {'relu': _nn.ReLU, 'normalize': Normalize}[kind]()

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from finetuner.backends.torch import cutting, tailored, tracing
@@ -63,8 +64,15 @@ class Tailor(base.Tailor):
     def cut(self, model: nn.Module, at: str, call: int, inputs: Inputs) -> base.Cut:
         return cutting.cut(model, at, call, inputs)
 
-    def attach(self, model: nn.Module, pooling: Pooling | None, head: Sequence[tuple[Any, ...]], module: Any) -> Any:
-        return tailored.attach(model, pooling, head, module)
+    def attach(
+        self,
+        model: nn.Module,
+        pooling: Pooling | None,
+        head: Sequence[tuple[Any, ...]],
+        module: Any,
+        kernels: Sequence[np.ndarray | None],
+    ) -> Any:
+        return tailored.attach(model, pooling, head, module, kernels)
 
 
 def _stand_still(module: nn.Module, args: Any) -> None:

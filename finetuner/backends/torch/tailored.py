@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -85,22 +86,36 @@ class Tailored(nn.Module):
         return None
 
 
-def attach(body: nn.Module, how: Pooling | None, steps: Sequence[Sequence[Any]], module: nn.Module | None) -> Tailored:
+def attach(
+    body: nn.Module,
+    how: Pooling | None,
+    steps: Sequence[Sequence[Any]],
+    module: nn.Module | None,
+    kernels: Sequence[np.ndarray | None],
+) -> Tailored:
     """See `finetuner.tailor.base.Tailor.attach`."""
     like = next((p for p in body.parameters() if p.is_floating_point()), torch.zeros(()))
     pool = None if how is None else Pool(how).to(like.device, like.dtype)
-    layers = [module if step[0] == 'module' else _layer(*step).to(like.device, like.dtype) for step in steps]
+    layers = [
+        module if step[0] == 'module' else _layer(kernel, *step).to(like.device, like.dtype)
+        for step, kernel in zip(steps, kernels, strict=True)
+    ]
     model = Tailored(body, pool, nn.Sequential(*layers) if layers else None)
-    return model.train(body.training)
+    model.training = body.training
+    for part in (model.pool, model.head):
+        if part is not None:
+            part.train(body.training)
+    return model
 
 
-def _layer(kind: str, *options: Any) -> nn.Module:
-    if kind == 'linear':
-        inputs, outputs, *flags = options
-        linear = nn.Linear(inputs, outputs, bias='unbiased' not in flags)
-        if 'identity' in flags:
-            nn.init.eye_(linear.weight)
-            nn.init.zeros_(linear.bias)
+def _layer(kernel: np.ndarray | None, kind: str, *options: Any) -> nn.Module:
+    if kernel is not None:
+        inputs, outputs, *how = options
+        linear = nn.utils.skip_init(nn.Linear, inputs, outputs, bias='unbiased' not in how)  # draws no numbers
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(kernel.T))
+            if linear.bias is not None:
+                linear.bias.zero_()
         return linear
     if kind == 'batchnorm':
         return nn.BatchNorm1d(options[0], eps=1e-5)
