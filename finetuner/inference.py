@@ -136,22 +136,29 @@ def checked(output: Any, n: int | None) -> Tensor:
     Raises:
         ModelError: says what the model gives, and which arguments would make an embedding model of it.
     """
-    shape = getattr(output, 'shape', None)
-    if shape is not None and len(shape) == 2 and n in (None, shape[0]) and 'float' in str(output.dtype):
+    what = unlike_vectors(output, n)
+    if what is None:
         return output
+    raise ModelError(
+        f'An embedding model gives one vector per item, shape ({n or "B"}, D) of floats; this one gives {what}. '
+        f'Return a (B, D) tensor from the model: cut off its head, or pool its tokens. (What will do so for you are '
+        f"Tailor's arguments to_embedding_model=True, layer_name='…', pooling='mean', output_dim=128.)"
+    )
+
+
+def unlike_vectors(output: Any, n: int | None) -> str | None:
+    """What an output is if it is no (B, D) tensor of numbers, for a sentence; None if it is one."""
+    shape = getattr(output, 'shape', None)
     if shape is None:
         what = f'a {type(output).__name__}'
         if isinstance(output, Mapping):
             what += f' with {", ".join(map(str, output))}'
         elif isinstance(output, Sequence):
             what += f' of {len(output)}'
-    else:
-        what = f'a tensor of shape {tuple(shape)} and type {output.dtype}'
-    raise ModelError(
-        f'An embedding model gives one vector per item, shape ({n or "B"}, D) of floats; this one gives {what}. '
-        f'Return a (B, D) tensor from the model: cut off its head, or pool its tokens. (What will do so for you are '
-        f"Tailor's arguments to_embedding_model=True, layer_name='…', pooling='mean', output_dim=128.)"
-    )
+        return what
+    if len(shape) == 2 and n in (None, shape[0]) and 'float' in str(output.dtype):
+        return None
+    return f'a tensor of shape {tuple(shape)} and type {output.dtype}'
 
 
 def check_fit(own: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> None:

@@ -12,7 +12,7 @@ from finetuner.tailor import base
 from finetuner.tailor.heads import head
 from finetuner.tailor.kernels import SEED
 from finetuner.tailor.layers import Layer, sample
-from finetuner.tailor.plan import Arguments, Plan, plan, shown
+from finetuner.tailor.plan import Arguments, Plan, plan
 from finetuner.tailor.recipe import Recipe
 from finetuner.tailor.table import table
 from finetuner.typing import Inputs
@@ -138,7 +138,7 @@ def to_embedding_model(
     return cut.model
 
 
-def rebuild(model: Any, recipe: Recipe, inputs: Inputs, projection_head: Any = None) -> Any:
+def rebuild(model: Any, recipe: Recipe, inputs: Inputs, projection_head: Any = None, *, seed: int | None = None) -> Any:
     """The embedding model that a recipe makes of the general model, with its weights.
 
     Args:
@@ -146,8 +146,9 @@ def rebuild(model: Any, recipe: Recipe, inputs: Inputs, projection_head: Any = N
         recipe: what `recipe_of` gave, or `Recipe.from_dict`.
         inputs: a batch of two items or more.
         projection_head: the module, if the recipe has one of your own.
+        seed: of what the head starts from, as in `to_embedding_model`.
     """
-    cut = base.apply(model, recipe, inputs, projection_head=projection_head)
+    cut = base.apply(model, recipe, inputs, projection_head=projection_head, seed=SEED if seed is None else seed)
     _TAILORED[cut.model] = recipe, cut.way
     return cut.model
 
@@ -178,48 +179,71 @@ def explained(found: Plan) -> str:
     return ' '.join(parts)
 
 
-def as_needed(model: Any, inputs: Inputs, wanted: bool | None = None, **options: Any) -> Any:
+def as_needed(
+    model: Any,
+    batch: Inputs,
+    wanted: bool | None = None,
+    input_size: Any = None,
+    input_dtype: Any = None,
+    *,
+    seed: int | None = None,
+    **options: Any,
+) -> Any:
     """The model, or the embedding model made of it if that is asked for or needed; says why in the log.
 
     Args:
-        model: of any framework.
-        inputs: a batch.
-        wanted: True tailors, False does not; None does if options are given, if the model does not give (B, D), or if
-            its last layer is certainly a classifier.
-        **options: of `to_embedding_model`; what is None or False is not given.
+        model: of any framework, or its encoder.
+        batch: what it is called with.
+        wanted: True tailors, False does not; None does if any argument is given, if the model does not give (B, D), or
+            if its last layer is certainly a classifier.
+        input_size: as `to_embedding_model` takes it, in place of the batch.
+        input_dtype: the same.
+        seed: of what the head starts from.
+        **options: others of `to_embedding_model`; what is None or False is not given.
 
     Raises:
-        ArgumentError: options are given and `wanted` is False.
+        ArgumentError: arguments are given and `wanted` is False.
     """
-    options = {name: value for name, value in options.items() if value is not None and value is not False}
+    if input_size is not None:
+        size = {'input_size': input_size, 'input_dtype': input_dtype}
+    elif input_dtype is not None:
+        raise ArgumentError(f'input_dtype={input_dtype!r} is of input_size: give both, or neither.')
+    else:
+        size = {'inputs': batch}
+    coder = inference.encoder(model)
+    model = coder.model
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    asked = [*given, *(name for name in size if name == 'input_size')]
     if wanted is False:
-        if options:
-            raise ArgumentError(f'to_embedding_model=False, but {enumerated(list(options))} can only be had with it.')
+        if asked:
+            raise ArgumentError(f'to_embedding_model=False, but {enumerated(asked)} can only be had with it.')
         return model
-    if wanted is None and not options:
-        why = lack(model, inputs)
+    if wanted is None and not asked:
+        why = lack(coder, batch)
         if why is None:
             return model
-        logger.info('An embedding model is made of this one: %s. to_embedding_model=False leaves it as it is.', why)
-    return to_embedding_model(model, inputs=inputs, **options)
+        logger.info(
+            'An embedding model is made of this %s, which stays as it is: %s. (to_embedding_model=False takes the '
+            'model as it is.)', type(model).__name__, why,
+        )  # fmt: skip
+    return to_embedding_model(model, seed=seed, **size, **given)
 
 
 def lack(model: Any, inputs: Inputs) -> str | None:
     """Why a model is no embedding model, for a sentence; None if it gives (B, D) and is certainly no classifier.
 
     Args:
-        model: of any framework.
+        model: of any framework, or its encoder.
         inputs: a batch.
     """
-    worker, inputs = base.tailor(model), few(inputs)
+    coder = inference.encoder(model)
+    if coder.model in _TAILORED:
+        return None
+    what = inference.unlike_vectors(coder.forward(inputs), inference.length(inputs))
+    if what is not None:
+        return f'it gives {what}, and not (B, D)'
     try:
-        inference.checked(inference.encoder(model).forward(inputs), inference.length(inputs))
-    except ModelError:
-        last = worker.trace(model, inputs)[-1]
-        whole = shown(last.shape) if last.shape else 'no tensor'
-        return f'its output is {whole}, and not a tensor (B, D)'
-    try:
-        layers = worker.trace(model, inputs)
+        layers = base.tailor(coder.model).trace(coder.model, few(inputs))
     except ModelError:  # it gives vectors, and how is not to be seen
         return None
     found = head(layers)

@@ -22,7 +22,6 @@ from finetuner.errors import ArgumentError, DataError, enumerated
 from finetuner.losses import registry
 from finetuner.losses.base import Loss
 from finetuner.losses.objective import Objective
-from finetuner.tailor.layers import sample
 from finetuner.tailor.tailoring import as_needed
 from finetuner.tuner import guide as guides, schedule
 from finetuner.tuner.callbacks.base import Callback
@@ -86,8 +85,6 @@ def train(
     guide: Any,
     to_embedding_model: bool | None,
     tailoring: dict[str, Any],
-    input_size: Any,
-    input_dtype: Any,
     callbacks: Sequence[Callback] | None,
     num_workers: int,
     device: str | None,
@@ -150,12 +147,11 @@ def train(
     coder.place(device)
     mini_batch_size = _mini_batch_size(mini_batch_size, settings['batch_size'], loader, kind)
     inputs, _ = next(iter(loader.epoch(0)))
-    if to_embedding_model is not None or any(value not in (None, False) for value in tailoring.values()):
-        shown = inputs if input_size is None else sample(input_size, input_dtype or 'float32')
-        model = as_needed(model, shown, to_embedding_model, **tailoring)
+    _, first = next(chunks(inputs, loader.layout.items, mini_batch_size))
+    general, model = model, as_needed(coder, first, to_embedding_model, seed=seed, **tailoring)
+    if model is not general:
         coder = inference.encoder(model)
         coder.place(device)
-    _, first = next(chunks(inputs, loader.layout.items, mini_batch_size))
     dim = coder.embed(first).shape[1]  # refuses a model that gives no vectors, before anything is trained
     if not coder.trainable():
         raise ArgumentError('Every weight of the model is frozen: there is nothing to train. Unfreeze some.')

@@ -56,7 +56,7 @@ class Tailored(paddle.nn.Layer):
 
     def __init__(self, body: Any, pool: Pool | None, head: Any) -> None:
         super().__init__()
-        self.body, self.pool, self.head = body, pool, head
+        self.body, self.pool, self.projection = body, pool, head
         self.names = list(inspect.signature(entrance(body)).parameters)
 
     @property
@@ -69,7 +69,7 @@ class Tailored(paddle.nn.Layer):
         x = self.body(*args, **kwargs)
         if self.pool is not None:
             x = self.pool(x, _mask(x, self.pool.how.axis, {**dict(zip(self.names, args, strict=False)), **kwargs}))
-        return x if self.head is None else self.head(x)
+        return x if self.projection is None else self.projection(x)
 
 
 def _mask(x: Any, axis: int, inputs: Mapping[str, Any]) -> Any:

@@ -58,7 +58,7 @@ class Tailored(nn.Module):
 
     def __init__(self, body: nn.Module, pool: Pool | None, head: nn.Sequential | None) -> None:
         super().__init__()
-        self.body, self.pool, self.head = body, pool, head
+        self.body, self.pool, self.projection = body, pool, head
         self.names = list(inspect.signature(entrance(body)).parameters)
 
     @property
@@ -71,7 +71,7 @@ class Tailored(nn.Module):
         x = self.body(*args, **kwargs)
         if self.pool is not None:
             x = self.pool(x, self._mask(x, args, kwargs))
-        return x if self.head is None else self.head(x)
+        return x if self.projection is None else self.projection(x)
 
     def _mask(self, x: torch.Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor | None:
         if x.ndim != 3 or self.pool is None or self.pool.how.axis != -1:
@@ -102,7 +102,7 @@ def attach(
     ]
     model = Tailored(body, pool, nn.Sequential(*layers) if layers else None)
     model.training = body.training
-    for part in (model.pool, model.head):
+    for part in (model.pool, model.projection):
         if part is not None:
             part.train(body.training)
     return model
