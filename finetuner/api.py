@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from finetuner import artifact, inference
-from finetuner.console import logger
+from finetuner import inference, saved
 from finetuner.data.csv import CSVOptions
 from finetuner.data.readers import contents
-from finetuner.dispatch import get_framework, load as load_part
-from finetuner.errors import ArgumentError, CheckpointError, ModelError, strict
+from finetuner.dispatch import get_framework
+from finetuner.errors import ArgumentError, ModelError, strict
 from finetuner.evaluation.evaluator import Evaluator
 from finetuner.synthesis import mining
 from finetuner.tuner.callbacks.base import Callback
@@ -293,54 +292,10 @@ def evaluate(
     )
 
 
-def save(model: Any, path: str | Path) -> Path:
-    """Write a model to a folder: its weights, checksums, and its architecture where that can be had without pickle.
-
-    Keras models that say how they are made and models of transformers are restored whole by `load`; of other
-    torch and Paddle models the weights are kept, and `load` puts them into a model that you build.
-
-    Args:
-        model: of any framework; it is left as it is.
-        path: a folder, new or saved before.
-
-    Raises:
-        ArgumentError: `path` exists and is something else.
-    """
-    coder = inference.encoder(model)
-    facts = coder.facts()
-    if facts['architecture'] is None:
-        logger.info('Saved the weights of %s; build the model again and give it to load().', facts['class'])
-    return artifact.write(path, {'weights': coder.weights()}, {'model': facts})
+save = saved.save
 
 
-def load(path: str | Path, model: Any = None) -> Any:
-    """Read a model that `save` or a `BestModelCheckpoint` wrote.
-
-    Args:
-        path: the folder.
-        model: takes the weights; needed where the architecture was not saved.
-
-    Returns:
-        `model`, or a new one.
-
-    Raises:
-        CheckpointError: the folder is missing or damaged, has no architecture, or is of another model.
-    """
-    arrays, facts = artifact.read(path)
-    if 'model' not in facts:
-        raise CheckpointError(f'{path} is a checkpoint of a training; give it to fit(…, resume={str(path)!r}).')
-    saved = facts['model']
-    if model is None:
-        if not saved.get('architecture'):
-            raise CheckpointError(
-                f'{path} has the weights of {saved.get("class", "a model")} and not its architecture: '
-                f'build the model and call load({str(path)!r}, model).'
-            )
-        model = load_part(saved['framework'], 'encoder').build(saved['architecture'])
-    elif get_framework(model) != saved['framework']:
-        raise CheckpointError(f'{path} is of {saved["framework"]}, the model given is of {get_framework(model)}.')
-    inference.encoder(model).assign(arrays['weights'])
-    return model
+load = saved.load
 
 
 def _is_model(thing: Any) -> bool:

@@ -9,6 +9,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from finetuner.errors import ArgumentError, CheckpointError, ModelError, enumera
 from finetuner.typing import CollateFn, Inputs, PreprocessFn, Tensor
 
 BATCH_SIZE = 64
+
+ORIGINS: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+"""How models were made of others, for JSON; Tailor writes it, and it is saved with the model."""
 
 
 class Encoder(ABC):
@@ -78,6 +82,7 @@ class Encoder(ABC):
             'class': type(self.model).__qualname__,
             'finetuner': __version__,
             'architecture': self.architecture(),
+            'tailored': ORIGINS.get(self.model),
         }
 
     @abstractmethod

@@ -22,7 +22,7 @@ LAYERS = [
     'finetuner.tuner.callbacks finetuner.callback finetuner.tuner.callback',
     'finetuner.tuner.base',
     'finetuner.backends.numpy | finetuner.backends.torch | finetuner.backends.keras | finetuner.backends.paddle',
-    'finetuner.tuner.train | finetuner.backbones',
+    'finetuner.tuner.train | finetuner.backbones | finetuner.saved',
     'finetuner.labeler | finetuner.synthesis | finetuner.serving',
     'finetuner.jobs finetuner.worker',
     'finetuner.api',

@@ -2,22 +2,18 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from finetuner import inference
 from finetuner.console import live_console, logger
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError, ModelError, enumerated, strict
-from finetuner.tailor import base
-from finetuner.tailor.heads import head
+from finetuner.errors import ArgumentError, enumerated, strict
+from finetuner.tailor import base, origin
 from finetuner.tailor.kernels import SEED
 from finetuner.tailor.layers import Layer, sample
 from finetuner.tailor.plan import Arguments, Plan, plan
 from finetuner.tailor.recipe import Recipe
 from finetuner.tailor.table import table
 from finetuner.typing import Inputs
-
-_TAILORED: WeakKeyDictionary[Any, tuple[Recipe, str]] = WeakKeyDictionary()
 
 
 @strict
@@ -70,9 +66,9 @@ def display(
     """
     layers = summary(model, input_size, input_dtype, inputs=inputs)
     caption = ''
-    if model in _TAILORED:
-        recipe, way = _TAILORED[model]
-        caption = f'Made by to_embedding_model: at {recipe.at or "the output"}, way of cutting: {way}.'
+    made = origin.of(model)
+    if made is not None:
+        caption = f'Made by to_embedding_model: at {made.recipe.at or "the output"}, way of cutting: {made.way}.'
     live_console.print(table(layers, unfold, caption))
 
 
@@ -133,7 +129,7 @@ def to_embedding_model(
     own = projection_head if ('module',) in found.recipe.head else None
     seed = SEED if seed is None else seed
     cut = base.apply(model, found.recipe, batch, projection_head=own, inplace=inplace, seed=seed)
-    _TAILORED[cut.model] = found.recipe, cut.way
+    origin.note(model, cut, found.recipe, batch)
     logger.info(explained(found))
     return cut.model
 
@@ -149,7 +145,7 @@ def rebuild(model: Any, recipe: Recipe, inputs: Inputs, projection_head: Any = N
         seed: of what the head starts from, as in `to_embedding_model`.
     """
     cut = base.apply(model, recipe, inputs, projection_head=projection_head, seed=SEED if seed is None else seed)
-    _TAILORED[cut.model] = recipe, cut.way
+    origin.note(model, cut, recipe, few(inputs))
     return cut.model
 
 
@@ -159,9 +155,10 @@ def recipe_of(model: Any) -> Recipe:
     Raises:
         ArgumentError: it did not make it.
     """
-    if model not in _TAILORED:
+    made = origin.of(model)
+    if made is None:
         raise ArgumentError('This model was not made by to_embedding_model here.')
-    return _TAILORED[model][0]
+    return made.recipe
 
 
 def explained(found: Plan) -> str:
@@ -177,79 +174,6 @@ def explained(found: Plan) -> str:
         steps = [f'{s[0]} {s[1]} to {s[2]}' if s[0] == 'linear' else s[0] for s in recipe.head]
         parts.append(f'Head: {", ".join(steps)}.')
     return ' '.join(parts)
-
-
-def as_needed(
-    model: Any,
-    batch: Inputs,
-    wanted: bool | None = None,
-    input_size: Any = None,
-    input_dtype: Any = None,
-    *,
-    seed: int | None = None,
-    **options: Any,
-) -> Any:
-    """The model, or the embedding model made of it if that is asked for or needed; says why in the log.
-
-    Args:
-        model: of any framework, or its encoder.
-        batch: what it is called with.
-        wanted: True tailors, False does not; None does if any argument is given, if the model does not give (B, D), or
-            if its last layer is certainly a classifier.
-        input_size: as `to_embedding_model` takes it, in place of the batch.
-        input_dtype: the same.
-        seed: of what the head starts from.
-        **options: others of `to_embedding_model`; what is None or False is not given.
-
-    Raises:
-        ArgumentError: arguments are given and `wanted` is False.
-    """
-    if input_size is not None:
-        size = {'input_size': input_size, 'input_dtype': input_dtype}
-    elif input_dtype is not None:
-        raise ArgumentError(f'input_dtype={input_dtype!r} is of input_size: give both, or neither.')
-    else:
-        size = {'inputs': batch}
-    coder = inference.encoder(model)
-    model = coder.model
-    given = {name: value for name, value in options.items() if value is not None and value is not False}
-    asked = [*given, *(name for name in size if name == 'input_size')]
-    if wanted is False:
-        if asked:
-            raise ArgumentError(f'to_embedding_model=False, but {enumerated(asked)} can only be had with it.')
-        return model
-    if wanted is None and not asked:
-        why = lack(coder, batch)
-        if why is None:
-            return model
-        logger.info(
-            'An embedding model is made of this %s, which stays as it is: %s. (to_embedding_model=False takes the '
-            'model as it is.)', type(model).__name__, why,
-        )  # fmt: skip
-    return to_embedding_model(model, seed=seed, **size, **given)
-
-
-def lack(model: Any, inputs: Inputs) -> str | None:
-    """Why a model is no embedding model, for a sentence; None if it gives (B, D) and is certainly no classifier.
-
-    Args:
-        model: of any framework, or its encoder.
-        inputs: a batch.
-    """
-    coder = inference.encoder(model)
-    if coder.model in _TAILORED:
-        return None
-    what = inference.unlike_vectors(coder.forward(inputs), inference.length(inputs))
-    if what is not None:
-        return f'it gives {what}, and not (B, D)'
-    try:
-        layers = base.tailor(coder.model).trace(coder.model, few(inputs))
-    except ModelError:  # it gives vectors, and how is not to be seen
-        return None
-    found = head(layers)
-    if found is not None and found.sure:
-        return f'{layers[found.row].name} is a classification head ({found.why})'
-    return None
 
 
 def _batch(worker: base.Tailor, model: Any, size: Any, dtype: Any, inputs: Inputs | None) -> Inputs:

@@ -22,7 +22,7 @@ from finetuner.errors import ArgumentError, DataError, enumerated
 from finetuner.losses import registry
 from finetuner.losses.base import Loss
 from finetuner.losses.objective import Objective
-from finetuner.tailor.tailoring import as_needed
+from finetuner.tailor.needed import as_needed
 from finetuner.tuner import guide as guides, schedule
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.callbacks.evaluation import EvaluationCallback

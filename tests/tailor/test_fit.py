@@ -7,7 +7,7 @@ import finetuner as ft
 from finetuner.callback import TrainingCheckpoint
 from finetuner.errors import ArgumentError, ModelError
 from finetuner.inference import encoder, leaves
-from finetuner.tailor.tailoring import lack
+from finetuner.tailor.needed import lack
 from tests.models import clusters, mlp
 
 

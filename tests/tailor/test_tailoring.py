@@ -8,10 +8,12 @@ import pytest
 from rich.console import Console
 
 import finetuner
-from finetuner.errors import ArgumentError, ModelError
+from finetuner.errors import ArgumentError, CheckpointError, ModelError
+from finetuner.inference import encoder
 from finetuner.tailor import Recipe, rebuild, recipe_of, summary
+from finetuner.tailor.needed import as_needed, lack
 from finetuner.tailor.table import table
-from finetuner.tailor.tailoring import as_needed, few, lack
+from finetuner.tailor.tailoring import few
 
 pytestmark = pytest.mark.backends('torch', 'keras-tensorflow', 'keras-torch', 'keras-jax', 'paddle')
 
@@ -119,6 +121,25 @@ def test_its_weights_are_saved_and_loaded(mlp, tmp_path):
     again = rebuild(model, recipe_of(tailored), inputs, seed=1)
     assert not np.array_equal(finetuner.embed(again, inputs), vectors)
     np.testing.assert_array_equal(finetuner.embed(finetuner.load(tmp_path / 'model', again), inputs), vectors)
+
+
+def test_it_is_saved_and_loaded_whole_or_into_the_general_model(case, hands, tmp_path):
+    inputs = case.inputs()
+    tailored = finetuner.to_embedding_model(case.build(), case.layer, inputs=inputs, freeze=True, output_dim=6, seed=3)
+    vectors, trained = hands.call(tailored, inputs), hands.trainable(tailored)
+    folder = finetuner.save(tailored, tmp_path / 'model')
+    again = finetuner.load(folder, case.build())
+    np.testing.assert_allclose(hands.call(again, inputs), vectors, rtol=1e-6, atol=1e-6)
+    assert recipe_of(again) == recipe_of(tailored) and len(hands.trainable(again)) == len(trained)
+    facts = encoder(tailored).facts()
+    if not facts['architecture'] and not facts['tailored']['general']['architecture']:
+        with pytest.raises(CheckpointError, match='build the general model'):
+            finetuner.load(folder)
+        return
+    whole = finetuner.load(folder)
+    np.testing.assert_allclose(hands.call(whole, inputs), vectors, rtol=1e-6, atol=1e-6)
+    assert recipe_of(whole) == recipe_of(tailored) and hands.trainable(whole) == trained
+    assert lack(whole, inputs) is None
 
 
 def test_the_weights_are_shared_when_asked_for(mlp, hands):

@@ -11,7 +11,9 @@ import numpy as np
 from finetuner import inference
 from finetuner.backends.keras import stop  # noqa: F401, so that Keras knows its classes when it makes a model again
 from finetuner.backends.keras.calls import spread
+from finetuner.backends.keras.places import freeze, places
 from finetuner.errors import CheckpointError
+from finetuner.tailor.layers import topmost
 from finetuner.typing import Inputs
 
 SEED = 'seed_generator_state'
@@ -82,7 +84,10 @@ class Encoder(inference.Encoder):
             json.dumps(config)
         except (NotImplementedError, TypeError, ValueError):  # a class of the user's that does not say how it is made
             return None
-        return config
+        # A class of the user's says nothing of the layers that it holds; their names may be others in another process.
+        found = places(self.model)
+        frozen = topmost(path for path, part in found.items() if not part.trainable)
+        return {'model': config, 'frozen': [list(found).index(path) for path in frozen]}
 
     def trainable(self) -> int:
         return int(sum(np.prod(v.shape) for v in self.model.trainable_variables))
@@ -104,12 +109,16 @@ def array(variable: Any) -> np.ndarray:
 def build(architecture: Mapping[str, Any]) -> Any:
     """The model with fresh weights, from what `Encoder.architecture` gave; nothing in it is run as code."""
     try:
-        return keras.saving.deserialize_keras_object(architecture, safe_mode=True)
+        model = keras.saving.deserialize_keras_object(architecture['model'], safe_mode=True)
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f'Keras cannot make the saved model again: {str(error).partition(".")[0]}. Build it, call it once, and '
             f'give it to load as its second argument.'
         ) from error
+    found = list(places(model).values())
+    for place in architecture['frozen']:
+        freeze(found[place])
+    return model
 
 
 def _has_gpu() -> bool:

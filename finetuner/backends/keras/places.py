@@ -63,3 +63,9 @@ def weights(layer: Any) -> list[Any]:
     for at in layer._flatten_layers():
         found |= {id(v): v for v in at._trainable_variables}
     return list(found.values())
+
+
+def freeze(part: Any) -> None:
+    """Stop the training of a layer with all that it holds, or of a weight."""
+    part.trainable = True  # Keras 3.15 on TensorFlow: to assign what is there already does not reach what it holds
+    part.trainable = False

@@ -11,7 +11,7 @@ from finetuner.backends.keras.calls import Arguments, Event, Watcher, run, sprea
 from finetuner.backends.keras.duplicate import duplicate
 from finetuner.backends.keras.graph import fresh, is_chain, is_graph
 from finetuner.backends.keras.parts import MASKS, Pool, Tailored, fits, free, made
-from finetuner.backends.keras.places import places, tree, weights
+from finetuner.backends.keras.places import freeze, places, tree, weights
 from finetuner.backends.keras.stop import Stop
 from finetuner.backends.keras.wiring import count, wired
 from finetuner.errors import ArgumentError, ModelError, nearest
@@ -81,7 +81,7 @@ class Tailor(base.Tailor):
     def freeze(self, model: Any, paths: Sequence[str]) -> None:
         found = places(model)
         for path in paths:
-            _part(found, path).trainable = False
+            freeze(_part(found, path))
 
     def cut(self, model: Any, at: str, call: int, inputs: Inputs) -> base.Cut:
         given = spread(model, _native(inputs))

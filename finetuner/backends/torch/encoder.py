@@ -60,11 +60,14 @@ class Encoder(inference.Encoder):
         self.model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
 
     def architecture(self) -> dict[str, Any] | None:
-        # A plain module's architecture is its code; a model of transformers is its configuration.
+        # A plain module's architecture is its code; a model of transformers is its configuration, if it is whole.
         kind = type(self.model)
         if kind.__module__.partition('.')[0] != 'transformers':
             return None
-        return {'library': 'transformers', 'class': kind.__name__, 'config': self.model.config.to_dict()}
+        found = {'library': 'transformers', 'class': kind.__name__, 'config': self.model.config.to_dict()}
+        with torch.device('meta'):
+            own = build(found).state_dict()
+        return found if own.keys() == self.model.state_dict().keys() else None
 
     def trainable(self) -> int:
         return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
