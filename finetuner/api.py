@@ -66,7 +66,8 @@ def fit(
     `paddle.nn.Layer`. What is None is chosen for you and printed.
 
     Args:
-        model: gives (B, D) vectors; it is tuned in place and returned. Any other with the arguments of Tailor below.
+        model: if it gives (B, D) vectors it is tuned in place and returned. Of any other, and of a classifier, an
+            embedding model is made, tuned and returned, and the one given stays as it is.
         train_data: a DocumentArray, DocList, list of tuples, `(contents, labels)` arrays, DataFrame, Hugging Face
             dataset, or the path of a CSV file. What is in it decides how it teaches: labels, sessions of matches,
             pairs, scored pairs, or nothing but items.
@@ -102,7 +103,8 @@ def fit(
             the order of `embed(model, train_data)`, or a tuple of two, for `train_data` and `eval_data`. It is asked
             once, before the training.
         to_embedding_model: whether to make an embedding model of the model first, as `finetuner.to_embedding_model`
-            does; so do the arguments from here to `input_dtype`, which are that function's. False refuses them.
+            does. None does if one of the arguments from here to `input_dtype` is given, which are that function's, if
+            the model does not give (B, D), or if its last layer is certainly a classifier. False never does.
         layer_name: the layer whose output is taken.
         freeze: True, or names of layers whose weights stay as they are.
         freeze_layer: freezes the first blocks, -1 all but the last.
@@ -124,7 +126,7 @@ def fit(
     Raises:
         ArgumentError: an argument is unknown or impossible.
         DataError: the data cannot teach anything; names the items.
-        ModelError: the model is none, or gives no (B, D) output.
+        ModelError: the model is none, or no embedding model can be made of it.
         CheckpointError: `resume` is no whole checkpoint of this training.
         TrainingError: the loss is not finite.
     """
