@@ -6,7 +6,9 @@ from typing import TypeVar
 
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.measure import Measurement
 from rich.progress import track as _track
+from rich.table import Table
 
 T = TypeVar('T')
 
@@ -21,6 +23,12 @@ if not logger.handlers:
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def whole(table: Table) -> None:
+    """Print a table with all of its columns, where the terminal is narrower too: names in it are copied."""
+    needed = Measurement.get(live_console, live_console.options.update(max_width=1000), table).maximum
+    Console(width=max(live_console.width, needed)).print(table)
 
 
 def track(things: Iterable[T], total: int, description: str, show: bool | None = None) -> Iterator[T]:

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from finetuner.tailor.blocks import blocks, repeated
-from finetuner.tailor.layers import Layer, inside, named
+from finetuner.tailor.layers import PARAMETER, Layer, inside, named
 from finetuner.tailor.plan import shown
 
 LONG = 40
@@ -30,9 +30,8 @@ def table(layers: Sequence[Layer], unfold: bool | str | Iterable[str] | None = N
     folded = _folded(layers, unfold)
     result = Table(box=box.SIMPLE, caption=_legend(caption, bool(folded)), caption_justify='left')
     for column in ('name', 'path', 'output shape', 'parameters', 'trainable', 'embeds', 'block'):
-        wraps = column == 'path'  # the others are what people copy and compare
         justify: Literal['left', 'right'] = 'right' if column == 'parameters' else 'left'
-        result.add_column(column, justify=justify, overflow='fold', no_wrap=not wraps)
+        result.add_column(column, justify=justify, no_wrap=True)
     for i, layer in enumerate(layers[:-1]):
         if any(layer.path != path and inside(layer.path, path) for path in folded):
             continue
@@ -40,7 +39,7 @@ def table(layers: Sequence[Layer], unfold: bool | str | Iterable[str] | None = N
         if layer.path in folded:
             hidden = sum(x.path != layer.path and inside(x.path, layer.path) for x in layers[:i])
         result.add_row(
-            escape(layer.name),
+            '' if layer.kind == PARAMETER else escape(layer.name),
             escape(layer.path) + (f' [dim](+{hidden})[/]' if hidden else ''),
             escape(shown(layer.shape)) if layer.shape else '-',
             f'{layer.parameters:,}',

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from finetuner import inference
-from finetuner.console import live_console, logger
+from finetuner.console import logger, whole
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError, enumerated, strict
 from finetuner.tailor import base, origin
@@ -69,7 +69,7 @@ def display(
     made = origin.of(model)
     if made is not None:
         caption = f'Made by to_embedding_model: at {made.recipe.at or "the output"}, way of cutting: {made.way}.'
-    live_console.print(table(layers, unfold, caption))
+    whole(table(layers, unfold, caption))
 
 
 @strict

@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from finetuner.console import whole
 from finetuner.tailor.layers import Call, listed
 from finetuner.tailor.table import table
 
@@ -55,3 +56,10 @@ def test_a_layer_without_a_tensor_cannot_embed(layers):
     text, _ = shown(layers)
     line = next(line for line in text.splitlines() if 'pick_10' in line)
     assert 'yes' not in line and ' - ' in line
+
+
+def test_a_narrow_terminal_hides_nothing(layers, monkeypatch, capsys):
+    monkeypatch.setattr('finetuner.console.live_console', Console(width=20))
+    whole(table(layers))
+    text = capsys.readouterr().out
+    assert 'block' in text and all(layer.path in text for layer in layers)
