@@ -24,6 +24,7 @@ TESTED = {
     'numpy': ('2.4.6', ''),
     'docarray': ('0.21.1', 'docarray'),
     'transformers': ('5.23.0', 'text'),
+    'peft': ('0.21.2', 'lora'),
     'scikit-learn': ('1.9.1', 'demo'),
     'pillow': ('13.0.0', 'demo'),
     'pandas': ('3.1.1', ''),
