@@ -65,11 +65,19 @@ class Encoder(ABC):
 
     @abstractmethod
     def assign(self, weights: Mapping[str, np.ndarray]) -> None:
-        """Set the weights to what `weights` gave.
+        """Set the weights to what `weights` or `merged` gave.
 
         Raises:
             CheckpointError: names or shapes are not this model's.
         """
+
+    def merged(self) -> dict[str, np.ndarray]:
+        """As `weights`, but of the model without adapters: what these learned is added to the weights beside them."""
+        return self.weights()
+
+    def adapters(self) -> int:
+        """How many layers have an adapter that Tailor made."""
+        return 0
 
     def architecture(self) -> dict[str, Any] | None:
         """What `build` of the same module makes the model from again, for JSON; None where weights are all there is."""

@@ -5,7 +5,7 @@ decided once, in the modules beside this one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from finetuner.errors import ArgumentError
 from finetuner.tailor.kernels import SEED, kernels
 from finetuner.tailor.layers import Layer
 from finetuner.tailor.plan import Arguments, Plan, plan
-from finetuner.tailor.recipe import Pooling, Recipe
+from finetuner.tailor.recipe import Adapter, Pooling, Recipe
 from finetuner.typing import Inputs
 
 __all__ = ['Arguments', 'Cut', 'Layer', 'Plan', 'Pooling', 'Recipe', 'Tailor', 'apply', 'plan', 'tailor']
@@ -37,6 +37,8 @@ class Tailor(ABC):
     """What a framework does to a model; no verb changes the model it is given, except `freeze`."""
 
     framework: str
+    in_place_of_adapters: str = ''
+    """Where the framework has no adapters: what to do, for an error."""
     channels_first: bool = True
     """Whether images are (B, C, H, W)."""
 
@@ -67,6 +69,32 @@ class Tailor(ABC):
         Raises:
             ModelError: no way of cutting gives the same numbers.
         """
+
+    def adaptable(self, model: Any) -> Mapping[str, bool]:
+        """The paths of the layers that can have an adapter, each with whether it has one unless others are asked for.
+
+        Raises:
+            ArgumentError: there are no adapters in this framework.
+        """
+        raise ArgumentError(f"adapter='lora' is for PyTorch, through peft. {self.in_place_of_adapters}")
+
+    def adapt(self, cut: Cut, adapter: Adapter, seed: int) -> None:
+        """Put adapters beside layers of a cut model, in place; its numbers stay the same.
+
+        Args:
+            cut: of a general model that is frozen.
+            adapter: where they are, by the paths of the general model.
+            seed: of what they start from.
+        """
+        raise ArgumentError(f"adapter='lora' is for PyTorch, through peft. {self.in_place_of_adapters}")
+
+    def merge(self, model: Any) -> None:
+        """Add what adapters learned to the weights beside them, and take them out, in place.
+
+        Raises:
+            ArgumentError: there are none.
+        """
+        raise ArgumentError('This model has no adapters to merge: they are made by to_embedding_model(…, adapter=…).')
 
     @abstractmethod
     def attach(
@@ -115,7 +143,7 @@ def apply(
         inputs: a batch of at least two items.
         projection_head: the module that stands for `('module',)`.
         inplace: whether the weights may be those of `model` itself.
-        seed: of what the head starts from.
+        seed: of what head and adapters start from.
 
     Returns:
         The embedding model, and the way in which it was cut.
@@ -126,6 +154,8 @@ def apply(
     model = model if inplace else worker.copy(model)
     worker.freeze(model, recipe.frozen)
     cut = worker.cut(model, recipe.at, recipe.call, inputs)
+    if recipe.adapter is not None:
+        worker.adapt(cut, recipe.adapter, seed)
     if recipe.pooling is None and not recipe.head:
         return cut
     starts = kernels(recipe.head, seed)

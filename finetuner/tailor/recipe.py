@@ -24,8 +24,26 @@ class Pooling(NamedTuple):
     learn: bool = True
 
 
+class Adapter(NamedTuple):
+    """Small matrices beside the weights of some layers, which learn in their place.
+
+    Attributes:
+        name: 'lora': to a layer's weights (outputs, inputs) the product of (outputs, r) and (r, inputs) is added.
+        at: paths of the layers, in the general model.
+        r: the rank.
+        alpha: the product counts alpha / r times.
+        dropout: of what goes into the small matrices, in training.
+    """
+
+    name: str
+    at: tuple[str, ...]
+    r: int = 8
+    alpha: float = 16
+    dropout: float = 0.0
+
+
 class Recipe(NamedTuple):
-    """Cut, freeze, pool and project: applied to the general model it gives the same embedding model again.
+    """Cut, freeze, adapt, pool and project: applied to the general model it gives the same embedding model again.
 
     Attributes:
         at: the path of the last layer that runs; '' leaves the model whole.
@@ -35,6 +53,7 @@ class Recipe(NamedTuple):
         head: what follows, layer by layer: `('linear', 768, 128)`, perhaps with 'identity' (starts as the identity) or
             'unbiased' (has no bias), `('batchnorm', 768)`, `('relu',)`, `('normalize',)`, and `('module',)` for a
             module of the user's own.
+        adapter: what learns in place of the frozen weights; None if nothing does.
     """
 
     at: str = ''
@@ -42,15 +61,20 @@ class Recipe(NamedTuple):
     frozen: tuple[str, ...] = ()
     pooling: Pooling | None = None
     head: tuple[tuple[Any, ...], ...] = ()
+    adapter: Adapter | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         pooling = self.pooling._asdict() if self.pooling else None
-        return {**self._asdict(), 'frozen': list(self.frozen), 'pooling': pooling, 'head': [list(s) for s in self.head]}
+        adapter = {**self.adapter._asdict(), 'at': list(self.adapter.at)} if self.adapter else None
+        head = [list(step) for step in self.head]
+        return {**self._asdict(), 'frozen': list(self.frozen), 'pooling': pooling, 'head': head, 'adapter': adapter}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> 'Recipe':
         """What `to_dict` gave, also after JSON."""
         pooling = Pooling(**data['pooling']) if data['pooling'] else None
         head = tuple(tuple(step) for step in data['head'])
-        return cls(data['at'], data['call'], tuple(data['frozen']), pooling, head)
+        found = data.get('adapter')  # recipes were written before there were adapters
+        adapter = Adapter(**{**found, 'at': tuple(found['at'])}) if found else None
+        return cls(data['at'], data['call'], tuple(data['frozen']), pooling, head, adapter)

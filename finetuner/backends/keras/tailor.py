@@ -27,6 +27,10 @@ class Tailor(base.Tailor):
     """Tailors Keras models."""
 
     framework = 'keras'
+    in_place_of_adapters = (
+        'Keras has its own: call enable_lora(rank) of the Dense, EinsumDense, Embedding and convolution layers that '
+        'shall have one, set trainable=False where the rest shall stand still, and tune the model without adapter.'
+    )
 
     @property
     def channels_first(self) -> bool:  # type: ignore[override]

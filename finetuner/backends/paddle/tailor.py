@@ -18,6 +18,7 @@ class Tailor(base.Tailor):
     """Works on what the layer calls, seen by hooks."""
 
     framework = 'paddle'
+    in_place_of_adapters = 'freeze_layer=-1 trains only the last block, freeze=True only the head.'
 
     def sample(self, model: Any) -> Inputs | None:
         return None

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from finetuner import inference
-from finetuner.backends.torch import ops
+from finetuner.backends.torch import adapter, ops
 from finetuner.errors import CheckpointError
 from finetuner.typing import Inputs
 
@@ -56,8 +56,15 @@ class Encoder(inference.Encoder):
 
     def assign(self, weights: Mapping[str, np.ndarray]) -> None:
         own = self.model.state_dict()
+        weights = adapter.beside(self.model, weights)
         inference.check_fit(own, weights)
         self.model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+
+    def merged(self) -> dict[str, np.ndarray]:
+        return {name: ops.to_numpy(value).copy() for name, value in adapter.merged(self.model).items()}
+
+    def adapters(self) -> int:
+        return len(adapter.adapted(self.model))
 
     def architecture(self) -> dict[str, Any] | None:
         # A plain module's architecture is its code; a model of transformers is its configuration, if it is whole.

@@ -1,17 +1,17 @@
 """PyTorch's part of Tailor."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from finetuner.backends.torch import cutting, tailored, tracing
+from finetuner.backends.torch import adapter as adapters, cutting, tailored, tracing
 from finetuner.errors import ModelError
 from finetuner.tailor import base
 from finetuner.tailor.layers import Layer, listed, sample
-from finetuner.tailor.recipe import Pooling
+from finetuner.tailor.recipe import Adapter, Pooling
 from finetuner.typing import Inputs
 
 
@@ -63,6 +63,18 @@ class Tailor(base.Tailor):
 
     def cut(self, model: nn.Module, at: str, call: int, inputs: Inputs) -> base.Cut:
         return cutting.cut(model, at, call, inputs)
+
+    def adaptable(self, model: nn.Module) -> Mapping[str, bool]:
+        return adapters.places(model)
+
+    def adapt(self, cut: base.Cut, adapter: Adapter, seed: int) -> None:
+        body = cut.model.model if cut.way == 'wrapper' else cut.model  # as the general model's paths have it
+        adapters.adapt(body, adapter, seed)
+
+    def merge(self, model: nn.Module) -> None:
+        if not adapters.adapted(model):
+            super().merge(model)
+        adapters.merge(model)
 
     def attach(
         self,
