@@ -83,6 +83,7 @@ def _settings(tuner: Any) -> dict[str, Any]:
         'loss': getattr(loss, '__qualname__', None) or repr(loss),
         'miner': getattr(miner, '__qualname__', None) or repr(miner),
         'own_optimizer': tuner.configure_optimizer is not None,
+        'adapters': tuner.encoder.adapters() or None,
         'learning_rate': tuner.optimization.learning_rate,
         'loss_optimizer': asdict(tuner.loss_optimization) if tuner.learned() else None,
     }

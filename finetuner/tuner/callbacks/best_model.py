@@ -12,6 +12,8 @@ from finetuner.tuner.callbacks.monitor import Monitor
 class BestModelCheckpoint(Monitor):
     """Writes the weights to `<save_dir>/best_model_<monitor>` whenever a number is better than ever.
 
+    Adapters are merged into the weights beside them, as `finetuner.save` does it.
+
     Args:
         save_dir: a folder; None takes the training's own.
         monitor: 'train_loss', 'val_loss' or a metric.
@@ -39,7 +41,7 @@ class BestModelCheckpoint(Monitor):
         found = {'epoch': tuner.state.epoch + 1, self.monitor: self.sign * value}
         facts = {'model': tuner.encoder.facts(), 'found': found}
         folder = Path(self.save_dir or tuner.folder) / f'best_model_{self.monitor}'
-        artifact.write(folder, {'weights': tuner.encoder.weights()}, facts)
+        artifact.write(folder, {'weights': tuner.encoder.merged()}, facts)
         if self.verbose:
             logger.info('%s is %g, the best so far: saved to %s.', self.monitor, self.sign * value, folder)
 
