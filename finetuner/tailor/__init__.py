@@ -5,20 +5,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from finetuner.tailor.layers import Layer
-    from finetuner.tailor.recipe import Pooling, Recipe
-    from finetuner.tailor.tailoring import display, rebuild, recipe_of, summary, to_embedding_model
+    from finetuner.tailor.recipe import Adapter, Pooling, Recipe
+    from finetuner.tailor.tailoring import display, merge, rebuild, recipe_of, summary, to_embedding_model
 
 _MODULES = {
+    'Adapter': 'recipe',
     'Layer': 'layers',
     'Pooling': 'recipe',
     'Recipe': 'recipe',
     'display': 'tailoring',
+    'merge': 'tailoring',
     'rebuild': 'tailoring',
     'recipe_of': 'tailoring',
     'summary': 'tailoring',
     'to_embedding_model': 'tailoring',
 }
-__all__ = ['Layer', 'Pooling', 'Recipe', 'display', 'rebuild', 'recipe_of', 'summary', 'to_embedding_model']
+__all__ = [
+    'Adapter',
+    'Layer',
+    'Pooling',
+    'Recipe',
+    'display',
+    'merge',
+    'rebuild',
+    'recipe_of',
+    'summary',
+    'to_embedding_model',
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ from finetuner import inference
 from finetuner.console import logger, whole
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError, enumerated, strict
-from finetuner.tailor import base, origin
+from finetuner.tailor import adapters, base, origin
 from finetuner.tailor.kernels import SEED
 from finetuner.tailor.layers import Layer, sample
 from finetuner.tailor.plan import Arguments, Plan, plan
@@ -86,6 +86,8 @@ def to_embedding_model(
     pooling: str | Mapping[str, Any] | None = None,
     projection_head: Any = None,
     normalize: bool = False,
+    adapter: str | None = None,
+    adapter_options: Mapping[str, Any] | None = None,
     inplace: bool = False,
     seed: int | None = None,
 ) -> Any:
@@ -111,27 +113,58 @@ def to_embedding_model(
         projection_head: 'linear', 'mlp' (two layers with BatchNorm), 'identity' (linear, and starts as the identity),
             or a module of the framework.
         normalize: whether vectors have length 1.
+        adapter: 'lora' trains small matrices beside linear layers, in place of the weights of the body. What `freeze`
+            means gets none, and `finetuner.save` merges them. PyTorch only, with peft.
+        adapter_options: `r`, their rank (8); `alpha` (16), they count alpha / r times; `dropout` (0.0);
+            `target_modules`, names, endings of paths or patterns of layers (where peft knows the architecture the
+            attention's query and value, elsewhere all that are linear), or 'all-linear'.
         inplace: use the weights of `model` itself, in place of a copy.
-        seed: of what the head starts from, the same in every framework; 42.
+        seed: of what head and adapters start from, the same in every framework; 42.
 
     Returns:
         A model of the framework that gives (B, D): it trains, saves and moves as any other.
 
     Raises:
         ArgumentError: a name means no layer or several, or arguments contradict each other.
+        MissingExtraError: peft is not installed, and an adapter is asked for.
         ModelError: the model cannot be called, or cannot be cut there.
     """
-    worker = base.tailor(model)
+    worker, options = base.tailor(model), adapters.check(adapter, adapter_options, freeze)
+    places = {} if adapter is None else worker.adaptable(model)
     batch = _batch(worker, model, input_size, input_dtype, inputs)
     wanted = Arguments(layer_name, freeze, freeze_layer, output_dim, pooling, projection_head, normalize)
     layers = worker.trace(model, batch)
-    found = plan(layers, wanted, worker.channels_first)
+    if adapter is None:
+        found = plan(layers, wanted, worker.channels_first)
+    else:
+        found = adapters.plan_with_adapter(layers, wanted, worker.channels_first, adapter, options, places)
     own = projection_head if ('module',) in found.recipe.head else None
     seed = SEED if seed is None else seed
     cut = base.apply(model, found.recipe, batch, projection_head=own, inplace=inplace, seed=seed)
     origin.note(model, cut, found.recipe, batch)
-    logger.info(explained(found))
+    logger.info('%s Weights that are trained: %s.', explained(found), f'{inference.encoder(cut.model).trainable():,}')
     return cut.model
+
+
+@strict
+def merge(model: Any, *, inplace: bool = False) -> Any:
+    """The model without adapters, which gives the same vectors: what these learned is added to the weights beside them.
+
+    The body stays frozen. `finetuner.save` merges by itself.
+
+    Args:
+        model: made by `to_embedding_model` or `fit` with an adapter; it is left as it is.
+        inplace: take the adapters out of `model` itself, in place of a copy.
+
+    Raises:
+        ArgumentError: the model has no adapters.
+    """
+    worker, found = base.tailor(model), inference.origin_when_merged(model)
+    plain = model if inplace else worker.copy(model)
+    worker.merge(plain)
+    if found is not None:
+        inference.ORIGINS[plain] = found
+    return plain
 
 
 def rebuild(model: Any, recipe: Recipe, inputs: Inputs, projection_head: Any = None, *, seed: int | None = None) -> Any:
@@ -142,7 +175,7 @@ def rebuild(model: Any, recipe: Recipe, inputs: Inputs, projection_head: Any = N
         recipe: what `recipe_of` gave, or `Recipe.from_dict`.
         inputs: a batch of two items or more.
         projection_head: the module, if the recipe has one of your own.
-        seed: of what the head starts from, as in `to_embedding_model`.
+        seed: of what head and adapters start from, as in `to_embedding_model`.
     """
     cut = base.apply(model, recipe, inputs, projection_head=projection_head, seed=SEED if seed is None else seed)
     origin.note(model, cut, recipe, few(inputs))
@@ -166,7 +199,11 @@ def explained(found: Plan) -> str:
     recipe, parts = found.recipe, [found.why]
     if recipe.pooling:
         parts.append(f'Pooled by {recipe.pooling.name} to (B, {recipe.pooling.width}).')
-    if recipe.frozen:
+    if recipe.adapter:
+        paths = recipe.adapter.at
+        what = f'adapters of rank {recipe.adapter.r} beside {len(paths)} layer{"s" if len(paths) > 1 else ""}'
+        parts.append(f'Trained in place of the body: {what}, {enumerated(paths, most=2)}.')
+    elif recipe.frozen:
         parts.append(
             'Everything but the head is frozen.' if '' in recipe.frozen else f'Frozen: {enumerated(recipe.frozen)}.'
         )
