@@ -170,7 +170,9 @@ def train(
             seed=seed,
         )
     if learning_rate is None:
-        learning_rate = schedule.learning_rate(kind, coder.trainable())
+        adapted = coder.adapters() > 0
+        n_weights = sum(w.size for w in coder.weights().values()) if adapted else coder.trainable()
+        learning_rate = schedule.learning_rate(kind, n_weights, adapted)
     tuner = load(coder.framework, 'tuner').Tuner(
         coder,
         objective,
