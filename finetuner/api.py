@@ -51,6 +51,8 @@ def fit(
     output_dim: int | None = None,
     pooling: str | None = None,
     projection_head: Any = None,
+    adapter: str | None = None,
+    adapter_options: dict[str, Any] | None = None,
     input_size: Any = None,
     input_dtype: Any = None,
     callbacks: Sequence[Callback] | None = None,
@@ -86,8 +88,8 @@ def fit(
         miner: a name or an instance; none by default.
         miner_options: parameters of a miner that is given by name.
         optimizer: 'AdamW', with clipping; bring any other with `configure_optimizer`.
-        learning_rate: the highest; 1e-3, or 1e-4 to 3e-5 for transformers by their size. Warms up over the first tenth
-            of the updates, then falls to zero.
+        learning_rate: the highest; 1e-3, or 1e-4 to 3e-5 for transformers by their size, 3e-3 to 1e-3 for adapters.
+            Warms up over the first tenth of the updates, then falls to zero.
         configure_optimizer: `f(model) -> optimizer` or `(optimizer, scheduler)` of the model's framework, in place of
             `optimizer` and `learning_rate`.
         scheduler_step: whether that scheduler steps after every 'batch' or 'epoch'. A Keras schedule steps by itself.
@@ -111,6 +113,8 @@ def fit(
         output_dim: attaches a projection to vectors of this size.
         pooling: 'mean', 'max', 'cls', 'gem' or 'attention', where the layer has places or tokens.
         projection_head: a module of the framework to attach, or 'linear', 'mlp' or 'identity'.
+        adapter: 'lora' trains small matrices beside linear layers, in place of the weights of the model (PyTorch).
+        adapter_options: `r`, `alpha`, `dropout` and `target_modules` of the adapter.
         input_size: of one item, where it shall not be seen from the first batch.
         input_dtype: of one item, with `input_size`.
         callbacks: told of everything that happens, see `finetuner.callback`.
@@ -162,6 +166,8 @@ def fit(
             'output_dim': output_dim,
             'pooling': pooling,
             'projection_head': projection_head,
+            'adapter': adapter,
+            'adapter_options': adapter_options,
             'input_size': input_size,
             'input_dtype': input_dtype,
         },

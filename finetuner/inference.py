@@ -90,7 +90,7 @@ class Encoder(ABC):
             'class': type(self.model).__qualname__,
             'finetuner': __version__,
             'architecture': self.architecture(),
-            'tailored': ORIGINS.get(self.model),
+            'tailored': origin_when_merged(self.model),
         }
 
     @abstractmethod
@@ -109,6 +109,12 @@ class Encoder(ABC):
         """
         output = checked(self.forward(inputs), length(inputs))
         return np.asarray(load(self.framework, 'ops').to_numpy(output), np.float32)
+
+
+def origin_when_merged(model: Any) -> dict[str, Any] | None:
+    """What `ORIGINS` has for a model, without the adapters: they are merged when it is saved."""
+    found = ORIGINS.get(model)
+    return None if found is None else {**found, 'recipe': {**found['recipe'], 'adapter': None}}
 
 
 def encoder(model: Any) -> Encoder:

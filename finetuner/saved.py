@@ -16,6 +16,7 @@ def save(model: Any, path: str | Path) -> Path:
 
     Keras models that say how they are made, models of transformers, and what Tailor made of these, are restored whole
     by `load`; of other torch and Paddle models the weights are kept, and `load` puts them into a model that you build.
+    Adapters are merged into the weights beside them: what is read is the model without them.
 
     Args:
         model: of any framework; it is left as it is.
@@ -29,7 +30,7 @@ def save(model: Any, path: str | Path) -> Path:
     if not _is_known(facts):
         what = 'the general model' if facts['tailored'] else 'the model'
         logger.info('Saved the weights of %s; build %s again and give it to load().', facts['class'], what)
-    return artifact.write(path, {'weights': coder.weights()}, {'model': facts})
+    return artifact.write(path, {'weights': coder.merged()}, {'model': facts})
 
 
 def load(path: str | Path, model: Any = None) -> Any:
