@@ -1,13 +1,21 @@
 """What only Keras has: nested and pretrained models, masks, saving, and flags that the user sees."""
 
+import gc
+
 import numpy as np
 import pytest
 
 import finetuner
 from finetuner.errors import ArgumentError, ModelError
 from finetuner.tailor.base import Arguments, apply, plan, tailor
+from tests.fresh import run
 
 pytestmark = pytest.mark.backends('keras-tensorflow', 'keras-torch', 'keras-jax')
+LOAD = """
+import sys, finetuner, numpy as np
+folder = sys.argv[1]
+np.save(f'{folder}/vectors.npy', finetuner.embed(finetuner.load(f'{folder}/saved'), np.load(f'{folder}/images.npy')))
+"""
 
 
 def cut(model, inputs, **options):
@@ -82,6 +90,30 @@ def test_a_tailored_model_is_saved_and_loaded_as_any_keras_model(cases, hands, n
     np.testing.assert_allclose(hands.call(again, inputs), hands.call(made, inputs), atol=1e-6)
     assert hands.weights(again).keys() == hands.weights(made).keys()
     made.summary(print_fn=lambda *_, **__: None)
+
+
+def test_a_tailored_model_is_loaded_where_nothing_was_tailored(cases, tmp_path):
+    case = cases['cnn inside']
+    model, images = case.build(), case.inputs()
+    made = finetuner.to_embedding_model(model, case.layer, pooling='gem', output_dim=5, normalize=True)
+    finetuner.save(made, tmp_path / 'saved')
+    np.save(tmp_path / 'images.npy', images)
+    run(LOAD, str(tmp_path))
+    np.testing.assert_allclose(np.load(tmp_path / 'vectors.npy'), finetuner.embed(made, images), atol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['mlp', 'cnn', 'cnn inside', 'nested', 'shared'])
+def test_weights_that_were_cut_off_leave_the_memory(cases, name):
+    import keras
+
+    def alive():
+        gc.collect()
+        return {id(x) for x in gc.get_objects() if keras.Variable in type(x).__mro__}
+
+    case = cases[name]
+    before = alive()
+    made = finetuner.to_embedding_model(case.build(), case.layer, inputs=case.inputs(), output_dim=5)
+    assert alive() - before <= {id(v) for v in made.variables}
 
 
 @pytest.mark.parametrize('name', ['nested', 'shared', 'subclassed', 'block in a graph'])

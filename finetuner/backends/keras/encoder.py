@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from finetuner import inference
-from finetuner.backends.keras import stop  # noqa: F401, so that Keras knows its classes when it makes a model again
+from finetuner.backends.keras import parts, stop  # noqa: F401, so that Keras knows them when it makes a model again
 from finetuner.backends.keras.calls import spread
 from finetuner.backends.keras.places import freeze, places
 from finetuner.errors import CheckpointError

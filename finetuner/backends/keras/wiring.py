@@ -7,7 +7,7 @@ import keras
 
 from finetuner.backends.keras.calls import Arguments, Event, Watcher, filled, main
 from finetuner.backends.keras.graph import fresh, is_chain, is_graph, rerun
-from finetuner.backends.keras.places import places
+from finetuner.backends.keras.places import places, tree
 from finetuner.backends.keras.stop import Stop
 
 
@@ -35,6 +35,7 @@ def wired(watcher: Watcher, chain: Sequence[Event], inputs: Arguments) -> Any:
     if line:
         row = [*layer.layers[: layer.layers.index(target.layer)], part]
         made = keras.Sequential([fresh(layer), *row], name=layer.name)
+        _forget(made)
         return made if len(inner) > 1 or target.plain else keras.Model(made.inputs[0], main(made.outputs[0]))
     siblings = [e for e in watcher.started if e.parent is outer and e.layer is target.layer]
     number, seen, found = siblings.index(target) + 1, 0, []
@@ -54,7 +55,17 @@ def wired(watcher: Watcher, chain: Sequence[Event], inputs: Arguments) -> Any:
         rerun(layer, again, call)
     except _Found:
         pass
-    return keras.Model(again, found[0], name=layer.name)
+    made = keras.Model(again, found[0], name=layer.name)
+    _forget(made)
+    return made
+
+
+def _forget(model: Any) -> None:
+    # Keras never reads which layers read from a layer, but holds them by it, and so all that was cut off.
+    operations = [*model.operations, *tree(model)] if is_graph(model) else tree(model)
+    kept = {id(operation) for operation in operations}
+    for operation in operations:
+        operation._outbound_nodes = [node for node in operation._outbound_nodes if id(node.operation) in kept]
 
 
 def count(events: Sequence[Event], event: Event) -> int:
