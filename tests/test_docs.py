@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import ENGINES
 from finetuner.evaluation.metrics import METRICS
 from finetuner.losses import InfoNCELoss
 from finetuner.losses.names import LOSSES, WRAPPERS
@@ -15,12 +16,12 @@ from finetuner.losses.registry import choose
 from finetuner.tuner import callbacks
 from finetuner.tuner.callbacks.base import HOOKS
 from tests.fresh import run
-from tests.pages import blocks
+from tests.pages import blocks, engines
 
 DOCS = Path(__file__).parent.parent / 'docs'
 PAGES = sorted(DOCS.glob('*.md'))
 GENERATED = sorted([*DOCS.glob('losses/*.md'), *DOCS.glob('miners/*.md')])
-LANGUAGES = {'python', 'pycon', 'text', 'bash'}  # the first two are run
+LANGUAGES = {'python', 'pycon', 'output', 'text', 'bash'}  # the first two are run, and the third is compared
 PLAY = 'import sys; from tests.pages import play; play(*sys.argv[1:])'
 
 
@@ -32,8 +33,9 @@ def text(name):
     return (DOCS / name).read_text(encoding='utf-8')
 
 
-@pytest.mark.backends('torch')
-@pytest.mark.parametrize('name', names())
+@pytest.mark.parametrize(
+    'name', [pytest.param(page.name, marks=pytest.mark.backends(*engines(page))) for page in PAGES]
+)
 def test_the_examples_of_a_page_run(name, tmp_path):
     run(PLAY, str(DOCS / name), str(tmp_path), FINETUNER_HOME=str(tmp_path / 'home'))
 
@@ -43,6 +45,8 @@ def test_the_examples_of_a_page_run(name, tmp_path):
     [
         ('```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n', 'line 6'),
         ('```python\nx = 1\n```\n\n```pycon\n>>> x\n2\n```\n', 'line 6'),
+        ('```python\nprint(1, 12)\n```\n\n```output\n2\n```\n', 'line 5'),
+        ('```output\n2\n```\n', 'line 1'),
     ],
 )
 def test_an_example_that_is_wrong_fails_and_is_found(code, said, tmp_path):
@@ -51,6 +55,23 @@ def test_an_example_that_is_wrong_fails_and_is_found(code, said, tmp_path):
     done = run(PLAY, str(page), str(tmp_path), check=False)
     assert done.returncode == 1
     assert said in done.stderr
+
+
+def test_output_may_be_a_part_of_what_is_printed(tmp_path):
+    page = tmp_path / 'page.md'
+    page.write_text('```python\nprint(1, 2)\nprint(3)\n```\n\n```output\n2  3\n```\n')
+    run(PLAY, str(page), str(tmp_path))
+
+
+def test_every_page_runs_somewhere():
+    found = {page.name: engines(page) for page in PAGES}
+    assert all(set(backends) <= set(ENGINES) for backends in found.values()), found
+    assert {backend for backends in found.values() for backend in backends} == set(ENGINES)
+
+
+@pytest.mark.parametrize('name', names())
+def test_a_page_that_is_not_for_pytorch_says_so_in_its_first_line(name):
+    assert ('<!-- runs with' in text(name)) == (engines(DOCS / name) != ['torch'])
 
 
 @pytest.mark.parametrize('name', names())
