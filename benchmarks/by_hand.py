@@ -29,7 +29,10 @@ def torch(model: Any, loader: Loader, epochs: int, numbers: Optimization) -> Ite
     model.train()
     for epoch in range(epochs):
         for inputs, codes in loader.epoch(epoch):
-            embeddings = model(**inputs) if isinstance(inputs, dict) else model(torch.from_numpy(inputs))
+            if isinstance(inputs, dict):
+                embeddings = model(**{name: torch.as_tensor(array) for name, array in inputs.items()})
+            else:
+                embeddings = model(torch.from_numpy(inputs))
             codes = {name: torch.from_numpy(code) for name, code in codes.items()}
             loss = formula(embeddings, embeddings, relate(codes, codes, most))
             optimizer.zero_grad()
@@ -79,7 +82,15 @@ def keras(model: Any, loader: Loader, epochs: int, numbers: Optimization) -> Ite
             codes = {name: keras.ops.convert_to_tensor(code) for name, code in y.items()}
             return formula(y_pred, y_pred, relate(codes, codes, most))
 
-    trained = Model(model.inputs, model.outputs[0])
+    class Around(Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = model
+
+        def call(self, inputs, training=None):
+            return self.inner(inputs, training=training)
+
+    trained = Model(model.inputs, model.outputs[0]) if getattr(model, 'inputs', None) else Around()
     optimizer = keras.optimizers.AdamW(
         numbers.learning_rate,
         weight_decay=numbers.weight_decay,
@@ -88,7 +99,7 @@ def keras(model: Any, loader: Loader, epochs: int, numbers: Optimization) -> Ite
         epsilon=numbers.epsilon,
         global_clipnorm=numbers.clip,
     )
-    optimizer.exclude_from_weight_decay(var_list=[v for v in trained.trainable_variables if len(v.shape) < 2])
+    optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if len(v.shape) < 2])
     trained.compile(optimizer)
     step = 0
     for epoch in range(epochs):

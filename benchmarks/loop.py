@@ -218,7 +218,7 @@ def main(names: list[str]) -> None:
         cpu = results[name]['turns']['cpu']
         print(f'{name}: {cpu["ours_ms"]:.2f} / {cpu["by_hand_ms"]:.2f} ms, ratio {cpu["ratio"]:.3f}', flush=True)
     results = {name: results[name] for name in CASES if name in results}
-    save('loop', _rounded(results))
+    save('loop', rounded(results))
 
     Console(width=140).print(table(results))
     missed = [name for name, found in results.items() if not _held(found['turns'])]
@@ -248,11 +248,12 @@ def _held(found: dict) -> bool:
     return found['weights_differ'] == 0 and (cpu['by_hand_ms'] < LONG or cpu['ratio'] <= TARGET)
 
 
-def _rounded(value):
+def rounded(value):
+    """Figures with four digits."""
     if isinstance(value, dict):
-        return {key: _rounded(v) for key, v in value.items()}
+        return {key: rounded(v) for key, v in value.items()}
     if isinstance(value, list):
-        return [_rounded(v) for v in value]
+        return [rounded(v) for v in value]
     return float(f'{value:.4g}') if isinstance(value, float) else value
 
 

@@ -4,6 +4,7 @@ import ctypes
 import ctypes.util
 import gc
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import process_time
@@ -31,6 +32,20 @@ def peak_megabytes(function: Callable[[], Any]) -> float:
     before = _kilobytes('VmRSS')
     function()
     return (_kilobytes('VmHWM') - before) / 1024
+
+
+def weights_megabytes() -> float:
+    """All weights of models, trained or not, that Python still knows, of the first of Keras, PyTorch and Paddle."""
+    gc.collect()
+    found: dict[str, list[Any]] = {}
+    for x in gc.get_objects():
+        for kind in type(x).__mro__[:-1]:
+            if kind.__name__ in ('Parameter', 'EagerParamBase', 'Variable') and hasattr(x, 'shape'):
+                found.setdefault(kind.__module__.partition('.')[0], []).append(x)
+                break
+    # Keras on PyTorch has a parameter in every variable.
+    weights = next(found[library] for library in ('keras', 'torch', 'paddle') if library in found)
+    return sum(math.prod(x.shape) for x in weights) * 4 / 2**20
 
 
 def save(name: str, results: Mapping[str, Any]) -> Path:
