@@ -11,7 +11,7 @@ from finetuner.errors import MissingExtraError
 if TYPE_CHECKING:  # what type checkers see; at run time the table below
     from finetuner import callback, data, evaluation, losses, tailor, tuner
     from finetuner.api import embed, encode, evaluate, fit, history, load, mine_hard_negatives, save
-    from finetuner.tailor import display, to_embedding_model
+    from finetuner.tailor import display, freeze, to_embedding_model, unfreeze
 
 __version__ = '1.0.0'
 __default_tag_key__ = 'finetuner_label'
@@ -19,7 +19,7 @@ __default_tag_key__ = 'finetuner_label'
 
 _FUNCTIONS = ('embed', 'encode', 'evaluate', 'fit', 'history', 'load', 'mine_hard_negatives', 'save')
 _MODULES = ('callback', 'data', 'errors', 'evaluation', 'losses', 'tailor', 'tuner')
-_TAILOR = ('display', 'to_embedding_model')
+_TAILOR = ('display', 'freeze', 'to_embedding_model', 'unfreeze')
 _DOCUMENTS = ('Document', 'DocumentArray')
 
 __all__ = [  # without docarray's, so that `import *` does not need it
@@ -34,6 +34,7 @@ __all__ = [  # without docarray's, so that `import *` does not need it
     'evaluate',
     'evaluation',
     'fit',
+    'freeze',
     'history',
     'load',
     'losses',
@@ -42,6 +43,7 @@ __all__ = [  # without docarray's, so that `import *` does not need it
     'tailor',
     'to_embedding_model',
     'tuner',
+    'unfreeze',
 ]
 
 

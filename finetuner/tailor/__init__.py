@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from finetuner.tailor.freezing import freeze, unfreeze
     from finetuner.tailor.layers import Layer
     from finetuner.tailor.recipe import Adapter, Pooling, Recipe
     from finetuner.tailor.tailoring import display, merge, rebuild, recipe_of, summary, to_embedding_model
@@ -14,11 +15,13 @@ _MODULES = {
     'Pooling': 'recipe',
     'Recipe': 'recipe',
     'display': 'tailoring',
+    'freeze': 'freezing',
     'merge': 'tailoring',
     'rebuild': 'tailoring',
     'recipe_of': 'tailoring',
     'summary': 'tailoring',
     'to_embedding_model': 'tailoring',
+    'unfreeze': 'freezing',
 }
 __all__ = [
     'Adapter',
@@ -26,11 +29,13 @@ __all__ = [
     'Pooling',
     'Recipe',
     'display',
+    'freeze',
     'merge',
     'rebuild',
     'recipe_of',
     'summary',
     'to_embedding_model',
+    'unfreeze',
 ]
 
 

@@ -34,7 +34,7 @@ class Cut(NamedTuple):
 
 
 class Tailor(ABC):
-    """What a framework does to a model; no verb changes the model it is given, except `freeze`."""
+    """What a framework does to a model; no verb but `freeze` and `unfreeze` changes the model it is given."""
 
     framework: str
     in_place_of_adapters: str = ''
@@ -61,6 +61,14 @@ class Tailor(ABC):
     @abstractmethod
     def freeze(self, model: Any, paths: Sequence[str]) -> None:
         """Stop the training of all weights below these paths, in place; their statistics stand still as well."""
+
+    @abstractmethod
+    def unfreeze(self, model: Any, paths: Sequence[str]) -> None:
+        """Undo `freeze` below these paths, in place, also where more was frozen than they name.
+
+        Weights train again, statistics move again, and norms are in the mode that the model is in. What did not train
+        when it was frozen does not train now; where that is not known, it does.
+        """
 
     @abstractmethod
     def cut(self, model: Any, at: str, call: int, inputs: Inputs) -> Cut:

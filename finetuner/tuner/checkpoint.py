@@ -16,7 +16,7 @@ def save(tuner: Any, folder: str | Path) -> Path:
     optimizer, numbers = tuner.optimizer_state()
     facts = {
         'state': tuner.state.dict(),
-        'training': {**_settings(tuner), 'optimizer': numbers},
+        'training': {**_settings(tuner), 'groups': _groups(tuner), 'optimizer': numbers},
     }
     arrays = {
         'weights': tuner.encoder.weights(),
@@ -89,6 +89,11 @@ def _settings(tuner: Any) -> dict[str, Any]:
     }
 
 
+def _groups(tuner: Any) -> dict[str, int]:
+    # How many weights train at which multiple of the rate; their names need not be the same in every process.
+    return {name: len(paths) for name, (_, paths) in tuner.groups.items()}
+
+
 def _restore(tuner: Any, folder: Path, arrays: dict[str, Any], facts: dict[str, Any]) -> None:
     state, training = facts['state'], facts['training']
     for name, value in _settings(tuner).items():
@@ -98,9 +103,17 @@ def _restore(tuner: Any, folder: Path, arrays: dict[str, Any], facts: dict[str, 
                 f'{folder} is of a training with {name}={then}, this one has {name}={value}: '
                 f'resume with the same data and settings.'
             )
+    for name, value in state.items():
+        setattr(tuner.state, name, value)
+    for callback in tuner.callbacks:
+        callback.resume(tuner)
+    tuner.state.learning_rates = state['learning_rates']  # where a callback rebuilt, they are of the next update
     tuner.encoder.assign(arrays['weights'])
+    if training.get('groups') != _groups(tuner):
+        raise CheckpointError(
+            f'{folder} is of a training of other weights, {training.get("groups")}, than this one, {_groups(tuner)}: '
+            f'resume with the same callbacks, and the same weights frozen.'
+        )
     tuner.restore(
         arrays.get('optimizer', {}), training['optimizer'], arrays.get('learned', {}), arrays.get('memory', {})
     )
-    for name, value in state.items():
-        setattr(tuner.state, name, value)

@@ -153,7 +153,7 @@ def train(
         coder = inference.encoder(model)
         coder.place(device)
     dim = coder.embed(first).shape[1]  # refuses a model that gives no vectors, before anything is trained
-    if not coder.trainable():
+    if not coder.trainable() and not any(callback.unfreezes for callback in watching):
         raise ArgumentError('Every weight of the model is frozen: there is nothing to train. Unfreeze some.')
     for batches, given in ((loader, of_train), (eval_loader, of_eval)):
         if batches is not None and given is not None:

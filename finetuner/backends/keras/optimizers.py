@@ -27,7 +27,7 @@ class Grouped(_Clipped):
         clip: the longest that all slopes together may be.
     """
 
-    def __init__(self, members: Mapping[str, Any], groups: Mapping[str, list[Any]], clip: float | None) -> None:
+    def __init__(self, members: Mapping[Any, Any], groups: Mapping[Any, list[Any]], clip: float | None) -> None:
         super().__init__(learning_rate=0.0, global_clipnorm=clip)
         self.members = dict(members)
         self.owners = {self._var_key(v): name for name, variables in groups.items() for v in variables}
@@ -49,9 +49,9 @@ class Grouped(_Clipped):
             # A member divides by the scale of the loss that it expects.
             member.apply([member.scale_loss(grads[place]) for place in own], [trainable_variables[i] for i in own])
 
-    def _parted(self, variables: list[Any]) -> dict[str, list[int]]:
+    def _parted(self, variables: list[Any]) -> dict[Any, list[int]]:
         first = next(iter(self.members))
-        places: dict[str, list[int]] = {name: [] for name in self.members}
+        places: dict[Any, list[int]] = {name: [] for name in self.members}
         for place, variable in enumerate(variables):
             places[self.owners.get(self._var_key(variable), first)].append(place)
         return places
@@ -64,6 +64,10 @@ KIND: Any = type(keras.optimizers.AdamW())
 class _Pulled(_Clipped):
     # Adds `pull` times a weight to its slope.
     pull = 0.0
+
+    def _apply_weight_decay(self, variables: list[Any]) -> None:
+        if any(map(self._use_weight_decay, variables)):  # Keras 3.15 on torch fails where there is none
+            super()._apply_weight_decay(variables)
 
     def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
         if self.pull:
@@ -96,6 +100,11 @@ class Adam(_Pulled, KIND):
     def epsilon(self, value: float) -> None:
         self.added = value
 
+    def slots(self, variable: Any) -> list[Any]:
+        """What it keeps of a variable."""
+        place = self._get_variable_index(variable)
+        return [self._momentums[place], self._velocities[place]]
+
 
 class SGD(_Pulled, keras.optimizers.SGD):
     """SGD whose momentum is of slopes, as in other frameworks; Keras' is of steps, of whatever rate they were."""
@@ -103,6 +112,10 @@ class SGD(_Pulled, keras.optimizers.SGD):
     def __init__(self, numbers: Optimization, clip: float | None = None) -> None:
         super().__init__(numbers.learning_rate, momentum=float(numbers.momentum), global_clipnorm=clip)
         self.pull = numbers.weight_decay
+
+    def slots(self, variable: Any) -> list[Any]:
+        """What it keeps of a variable."""
+        return [self.momentums[self._get_variable_index(variable)]] if self.momentum else []
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """One step of one variable."""

@@ -69,3 +69,19 @@ def freeze(part: Any) -> None:
     """Stop the training of a layer with all that it holds, or of a weight."""
     part.trainable = True  # Keras 3.15 on TensorFlow: to assign what is there already does not reach what it holds
     part.trainable = False
+
+
+def paths(model: Any) -> dict[str, Any]:
+    """Every weight by its path: that of the layer that holds it, and its name; statistics are none."""
+    found: dict[str, Any] = {}
+    for place, part in places(model).items():
+        if isinstance(part, keras.Variable):
+            found[place] = part
+            continue
+        for variable in [] if children(part) else weights(part):  # a cell of an LSTM belongs to the LSTM
+            own = f'{place}.{variable.name}'.lstrip('.')
+            number, name = 1, own
+            while name in found:
+                number, name = number + 1, f'{own}_{number + 1}'
+            found[name] = variable
+    return found

@@ -11,16 +11,20 @@ from finetuner.backends.keras.calls import Arguments, Event, Watcher, run, sprea
 from finetuner.backends.keras.duplicate import duplicate
 from finetuner.backends.keras.graph import fresh, is_chain, is_graph
 from finetuner.backends.keras.parts import MASKS, Pool, Tailored, fits, free, made
-from finetuner.backends.keras.places import freeze, places, tree, weights
+from finetuner.backends.keras.places import places, tree, weights
 from finetuner.backends.keras.stop import Stop
 from finetuner.backends.keras.wiring import count, wired
 from finetuner.errors import ArgumentError, ModelError, nearest
 from finetuner.tailor import base, layers
+from finetuner.tailor.layers import inside
 from finetuner.tailor.recipe import Pooling
 from finetuner.typing import Inputs
 
 UNKNOWN = 8, 64
 """The length of an axis that a model leaves open: of tokens, of images."""
+
+BEFORE = '_trained_before_freeze'
+"""What `freeze` notes on a layer and on a weight: whether it trained."""
 
 
 class Tailor(base.Tailor):
@@ -85,7 +89,20 @@ class Tailor(base.Tailor):
     def freeze(self, model: Any, paths: Sequence[str]) -> None:
         found = places(model)
         for path in paths:
-            freeze(_part(found, path))
+            below = _below(_part(found, path))
+            for part in below:  # all are looked at before any is frozen
+                vars(part).setdefault(BEFORE, part.trainable)
+            for part in below:
+                _set_trainable(part, False)
+
+    def unfreeze(self, model: Any, paths: Sequence[str]) -> None:
+        found = places(model)
+        for path in paths:
+            for part in _below(_part(found, path)):
+                _set_trainable(part, vars(part).pop(BEFORE, True))
+            for place, part in found.items():  # in a layer that does not train nothing does
+                if inside(path, place) and place != path:
+                    _set_trainable(part, True)
 
     def cut(self, model: Any, at: str, call: int, inputs: Inputs) -> base.Cut:
         given = spread(model, _native(inputs))
@@ -147,6 +164,22 @@ class Tailor(base.Tailor):
             mask = next((t for m in MASKS for t in keras.tree.flatten(inputs) if t.name == m), None)
             x = step(x, mask=mask) if isinstance(step, Pool) and fits(mask, x, step.pooling.axis) else step(x)
         return keras.Model(inputs, x, name=name)
+
+
+def _below(part: Any) -> list[Any]:
+    # A weight; or a layer, all layers in it, and their weights.
+    if not isinstance(part, keras.layers.Layer):
+        return [part]
+    layers = part._flatten_layers()
+    return [*layers, *(weight for layer in layers for weight in layer._trainable_variables)]
+
+
+def _set_trainable(part: Any, value: bool) -> None:
+    # Of a layer alone: Keras would set all that is in it as well.
+    if isinstance(part, keras.layers.Layer):
+        part._trainable = value
+    else:
+        part.trainable = value
 
 
 def _native(inputs: Inputs) -> Inputs:

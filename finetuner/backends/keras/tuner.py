@@ -11,6 +11,7 @@ import numpy as np
 from finetuner.backends.keras.encoder import SEED, Encoder, Shell, array
 from finetuner.backends.keras.gradcache import Chunk, Embeddings, Sums
 from finetuner.backends.keras.optimizers import Grouped, made
+from finetuner.backends.keras.places import paths
 from finetuner.inference import checked
 from finetuner.losses.objective import Objective
 from finetuner.tuner import base
@@ -73,15 +74,12 @@ class Tuner(base.Tuner):
                 model = Embeddings((layout.items, self.dim), dtype)
             self.trainer = Trainer(model, self.objective, layout, learned, self.memory)
             self.trainer.build()
-            self.trained = [*self.trainer.parameters_.values(), *self.encoder.model.trainable_variables]
-            self.optimizer = self._optimizer()
-            self.optimizer.build(self.trained)
             if self.chunked:
                 self.trainer.autocast = False  # embeddings come as the model gave them
+                self._compile(self.trainer, Sums())
                 self.chunk = Chunk(self.encoder.model, layout.items)
                 self.chunk.build()
-                self._compile(self.chunk, Sums())
-            self._compile(self.trainer, Sums() if self.chunked else self.optimizer)
+            self._make({})
         self.seeds = [v for v in self.encoder.model.variables if v.name == SEED]
         self.found = [array(v) for v in self.seeds], _torch() and _torch().get_rng_state()
 
@@ -96,21 +94,65 @@ class Tuner(base.Tuner):
         if chance is not None:
             _torch().set_rng_state(chance)
 
-    def _optimizer(self) -> Any:
-        learned = list(self.trainer.parameters_.values())
-        own = self.configure_optimizer is not None
-        numbers = self.optimization
-        if own:
-            optimizer = self.made(keras.optimizers.Optimizer, 'keras.optimizers.Optimizer')[0]
+    def remake(self) -> None:
+        slots = {id(v): self._slots(v) for v in self.trained}
+        with self.encoder.scope():
+            self._make(dict(zip(slots, self._updates(), strict=True)))
+            for variable in self.trained:
+                for new, old in zip(self._slots(variable), slots.get(id(variable), ()), strict=False):
+                    new.assign(array(old))
+            # What JAX has compiled takes the weights that train apart from the others.
+            self.encoder.shell.compile(jit_compile=keras.backend.backend() == 'jax')
+
+    def _make(self, updates: Mapping[int, int]) -> None:
+        # An optimizer of Keras counts its updates once for all its weights, so those of one count have one.
+        learned, model = list(self.trainer.parameters_.values()), self.encoder.model
+        self.trained = [*learned, *model.trainable_variables]
+        owned: dict[tuple[str, int], list[Any]] = {}
+        if self.configure_optimizer is None:
+            weights, trained = paths(model), {id(v) for v in model.trainable_variables}
+            for name, own in self.grouped({path: id(v) in trained for path, v in weights.items()}).items():
+                for variable in (weights[path] for path in own):
+                    owned.setdefault((name, updates.get(id(variable), 0)), []).append(variable)
         else:
-            optimizer = made(numbers, clip=None if learned else numbers.clip)
-            flat = [v for v in self.encoder.model.trainable_variables if len(v.shape) < 2]
-            optimizer.exclude_from_weight_decay(var_list=flat)
-        self.optimizers = {'model': optimizer}
-        if not learned:
-            return optimizer
-        self.optimizers['loss'] = made(self.loss_optimization)
-        return Grouped(self.optimizers, {'loss': learned}, None if own else numbers.clip)
+            owned['model', 0] = model.trainable_variables
+        if learned:
+            owned['loss', updates.get(id(learned[0]), 0)] = learned
+        clip = None if self.configure_optimizer else self.optimization.clip
+        alone = len(owned) < 2
+        self.optimizers = {key: self._optimizer(key[0], own, clip if alone else None) for key, own in owned.items()}
+        self.optimizer: Any = (
+            next(iter(self.optimizers.values()), None) if alone else Grouped(self.optimizers, owned, clip)
+        )
+        self.owners = {id(v): key for key, own in owned.items() for v in own}
+        if self.optimizer is None:  # every weight is frozen, until somebody unfreezes some
+            return
+        self.optimizer.build(self.trained)
+        for (_, count), optimizer in self.optimizers.items():
+            if count:
+                optimizer.iterations.assign(count)
+        if self.chunked:
+            self._compile(self.chunk, Sums())
+        else:
+            self._compile(self.trainer, self.optimizer)
+
+    def _optimizer(self, name: str, variables: list[Any], clip: float | None) -> Any:
+        if name == 'loss':
+            return made(self.loss_optimization)
+        if self.configure_optimizer is not None:
+            return self.made(keras.optimizers.Optimizer, 'keras.optimizers.Optimizer')[0]
+        optimizer = made(self.optimization, clip)
+        optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) < 2])
+        return optimizer
+
+    def _updates(self) -> list[int]:
+        # How often each weight that is trained was updated, in the order of `trained`.
+        counts = {key: int(array(optimizer.iterations)) for key, optimizer in self.optimizers.items()}
+        return [counts[self.owners[id(v)]] for v in self.trained]
+
+    def _slots(self, variable: Any) -> list[Any]:
+        key = self.owners.get(id(variable))
+        return [] if key is None else self.optimizers[key].slots(variable)
 
     def train_step(self, inputs: Inputs, codes: Codes) -> float:
         with self.encoder.scope():
@@ -160,13 +202,14 @@ class Tuner(base.Tuner):
                 torch.cuda.manual_seed_all(seed)
 
     def set_rates(self, rates: Mapping[str, float]) -> None:
-        self.set = {name: rate for name, rate in rates.items() if name in self.optimizers}
-        for name, rate in self.set.items():
-            self.optimizers[name].learning_rate = rate
+        self.set = {}
+        for (name, _), optimizer in self.optimizers.items():
+            if name in rates:
+                self.set[name] = optimizer.learning_rate = rates[name]
 
     def rates(self) -> dict[str, float]:
         # What was set is not read back: from TensorFlow that takes as long as to set it.
-        read = {name: optimizer for name, optimizer in self.optimizers.items() if name not in self.set}
+        read = {name: optimizer for (name, _), optimizer in self.optimizers.items() if name not in self.set}
         return {name: float(keras.ops.convert_to_numpy(one.learning_rate)) for name, one in read.items()} | self.set
 
     def step_scheduler(self) -> None:
@@ -180,7 +223,8 @@ class Tuner(base.Tuner):
 
     # By position: the names of an optimizer's variables are process-global.
     def optimizer_state(self) -> tuple[dict[str, np.ndarray], Any]:
-        return {f'{i:05d}': array(v) for i, v in enumerate(self.optimizer.variables)}, None
+        numbers = None if self.configure_optimizer else {'updates': self._updates()}
+        return {f'{i:05d}': array(v) for i, v in enumerate(self.optimizer.variables)}, numbers
 
     def restore(
         self,
@@ -189,6 +233,9 @@ class Tuner(base.Tuner):
         learned: Mapping[str, np.ndarray],
         memory: Mapping[str, np.ndarray],
     ) -> None:
+        if self.configure_optimizer is None:
+            with self.encoder.scope():
+                self._make(dict(zip(map(id, self.trained), numbers['updates'], strict=True)))
         for i, variable in enumerate(self.optimizer.variables):
             variable.assign(np.array(arrays[f'{i:05d}']))
         for name, value in learned.items():

@@ -17,6 +17,8 @@ class _Stop(BaseException):  # no Exception, which the model might catch
 
 class _End:
     # A hook that stays: Paddle iterates over a layer's hooks, so none may come and go while another thread calls it.
+    stops = True
+
     def __init__(self, call: int) -> None:
         self.call = call
         self.left: dict[int, int] = {}  # calls until the end, of every thread that is in the model

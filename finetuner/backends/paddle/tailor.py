@@ -13,6 +13,9 @@ from finetuner.tailor.layers import Layer, listed
 from finetuner.tailor.recipe import Pooling
 from finetuner.typing import Inputs
 
+BEFORE = '_trained_before_freeze'
+"""What `freeze` notes on a layer: its own weights by name, and whether they trained; it is copied with the layer."""
+
 
 class Tailor(base.Tailor):
     """Works on what the layer calls, seen by hooks."""
@@ -36,19 +39,28 @@ class Tailor(base.Tailor):
 
     def freeze(self, model: Any, paths: Sequence[str]) -> None:
         for path in paths:
-            place, _, name = path.rpartition('.')
-            parent = model.get_sublayer(place)
-            if name in parent._parameters:
-                parent._parameters[name].stop_gradient = True
-                continue
-            block = model.get_sublayer(path)
-            for parameter in block.parameters():
-                parameter.stop_gradient = True
-            for layer in block.sublayers(include_self=True):
+            marks = [(one, vars(one)[BEFORE]) for one in model.sublayers(True) if BEFORE in vars(one)]
+            frozen = {id(one._parameters.get(name)) for one, mark in marks for name, trained in mark.items() if trained}
+            held, layers = _below(model, path)
+            for layer, name, weight in held:  # all are looked at before any is frozen: some may be one
+                vars(layer).setdefault(BEFORE, {}).setdefault(name, not weight.stop_gradient or id(weight) in frozen)
+            for _, _, weight in held:
+                weight.stop_gradient = True
+            for layer in layers:
                 if '_mean' in parts.statistics(layer):
                     layer.training = False
-                    if _stand_still not in layer._forward_pre_hooks.values():
+                    if not stands_still(layer):
                         layer.register_forward_pre_hook(_stand_still)
+
+    def unfreeze(self, model: Any, paths: Sequence[str]) -> None:
+        for path in paths:
+            held, layers = _below(model, path)
+            for layer, name, weight in held:
+                weight.stop_gradient = not vars(layer).get(BEFORE, {}).pop(name, True)
+            for layer in filter(stands_still, layers):
+                for key in [key for key, hook in layer._forward_pre_hooks.items() if hook is _stand_still]:
+                    del layer._forward_pre_hooks[key]
+                layer.training = model.training
 
     def cut(self, model: Any, at: str, call: int, inputs: Inputs) -> base.Cut:
         return cutting.cut(model, at, call, inputs)
@@ -62,6 +74,22 @@ class Tailor(base.Tailor):
         kernels: Sequence[np.ndarray | None],
     ) -> Any:
         return tailored.attach(model, pooling, head, module, kernels)
+
+
+def _below(model: Any, path: str) -> tuple[list[tuple[Any, str, Any]], list[Any]]:
+    # The weights at a path and below it, with who holds them and by what name; and the layers. Statistics are none.
+    place, _, name = path.rpartition('.')
+    parent = model.get_sublayer(place)
+    if name in parent._parameters:
+        return [(parent, name, parent._parameters[name])], []
+    layers = model.get_sublayer(path).sublayers(include_self=True)
+    held = [(layer, name, p) for layer in layers for name, p in layer._parameters.items() if p is not None]
+    return [(layer, name, p) for layer, name, p in held if name not in parts.statistics(layer)], layers
+
+
+def stands_still(layer: Any) -> bool:
+    """Whether `freeze` keeps the statistics of this layer itself as they are."""
+    return _stand_still in layer._forward_pre_hooks.values()
 
 
 def _stand_still(layer: Any, inputs: Any) -> None:

@@ -74,7 +74,10 @@ def watched(model: Any, ended: Any, entered: Any = None) -> Iterator[None]:
     handles = []
     try:
         for path, layer in layers_of(model).items():
+            hooks = layer._forward_post_hooks
             handles.append(layer.register_forward_post_hook(ended(path)))
+            for stop in [key for key, hook in hooks.items() if getattr(hook, 'stops', False)]:
+                hooks.move_to_end(stop)  # what stands after it never runs
             if entered is not None:
                 handles.append(layer.register_forward_pre_hook(entered(path, layer)))
         yield

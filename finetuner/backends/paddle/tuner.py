@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from finetuner.backends.paddle import ops, paddle
+from finetuner.backends.paddle import ops, paddle, parts
 from finetuner.backends.paddle.encoder import Encoder
+from finetuner.backends.paddle.tailor import stands_still
 from finetuner.inference import checked
 from finetuner.tuner import base
 from finetuner.tuner.schedule import Optimization
@@ -28,32 +29,42 @@ class Tuner(base.Tuner):
             for name, value in self.objective.parameters(self.dim, layout.n_classes, self.means).items()
         }
         self.memory = {name: paddle.to_tensor(value) for name, value in self.memory.items()}
-        self.optimizers, self.scheduler = self._optimizers()
-        layers = self.encoder.model.sublayers(include_self=True)
-        self.found = [(layer, layer.training) for layer in layers], paddle.get_rng_state()
-        self.encoder.model.train()
+        self.optimizers: dict[str, Any] = {}
+        self.scheduler: Any = None
+        self.remake()
+        model = self.encoder.model
+        # A layer that stands still has no mode of its own; if it does not in the end, it has that of the model.
+        modes = [(one, model.training if stands_still(one) else one.training) for one in model.sublayers(True)]
+        self.found = modes, paddle.get_rng_state()
+        model.train()
+
+    def remake(self) -> None:
+        before = [optimizer._accumulators for optimizer in self.optimizers.values()]
+        self.optimizers = self._optimizers()
+        for optimizer in self.optimizers.values():
+            names = {p.name for p in _trained(optimizer)}
+            for slot, values in [item for kept in before for item in kept.items()]:
+                optimizer._accumulators[slot].update({name: values[name] for name in names & values.keys()})
 
     def release(self) -> None:
         modes, chance = self.found
         for layer, training in modes:
-            layer.training = training
+            layer.training = training and not stands_still(layer)
         paddle.set_rng_state(chance)
 
-    def _trained(self) -> dict[str, list[Any]]:
-        own = [p for p in self.encoder.model.parameters() if not p.stop_gradient]
-        return {'model': own, 'loss': list(self.parameters.values())}
-
-    def _optimizers(self) -> tuple[dict[str, Any], Any]:
-        made, scheduler = {}, None
-        trained = self._trained()
+    def _optimizers(self) -> dict[str, Any]:
+        made = {}
         if self.configure_optimizer is not None:
-            made['model'], scheduler = self.made(paddle.optimizer.Optimizer, 'paddle.optimizer.Optimizer')
+            made['model'], self.scheduler = self.made(paddle.optimizer.Optimizer, 'paddle.optimizer.Optimizer')
         else:
-            decayed = {p.name for p in trained['model'] if p.ndim > 1}
-            made['model'] = _optimizer(self.optimization, trained['model'], apply_decay_param_fun=decayed.__contains__)
+            weights = parts.weights(self.encoder.model)
+            decayed = {p.name for p in weights.values() if p.ndim > 1}
+            for name, paths in self.grouped({path: not p.stop_gradient for path, p in weights.items()}).items():
+                trained = [weights[path] for path in paths]
+                made[name] = _optimizer(self.optimization, trained, apply_decay_param_fun=decayed.__contains__)
         if self.parameters:
-            made['loss'] = _optimizer(self.loss_optimization, trained['loss'])
-        return made, scheduler
+            made['loss'] = _optimizer(self.loss_optimization, list(self.parameters.values()))
+        return made
 
     def train_step(self, inputs: Inputs, codes: Codes) -> Any:
         loss = self._backward(self._embeddings(inputs), codes)
@@ -97,7 +108,7 @@ class Tuner(base.Tuner):
 
     def _update(self) -> None:
         if self.configure_optimizer is None:
-            trained = [p for parameters in self._trained().values() for p in parameters]
+            trained = [p for optimizer in self.optimizers.values() for p in _trained(optimizer)]
             paddle.nn.utils.clip_grad_norm_(trained, self.optimization.clip)
         for optimizer in self.optimizers.values():
             optimizer.step()
@@ -123,13 +134,14 @@ class Tuner(base.Tuner):
     def remembered(self) -> dict[str, np.ndarray]:
         return {name: ops.to_numpy(value).copy() for name, value in self.memory.items()}
 
-    def _slots(self) -> list[Any]:
-        # By position: the keys of Paddle's optimizer state are names that another process need not give again.
-        states = [optimizer.state_dict() for optimizer in self.optimizers.values()]
-        return [value for state in states for value in state.values() if isinstance(value, paddle.Tensor)]
-
     def optimizer_state(self) -> tuple[dict[str, np.ndarray], Any]:
-        arrays = {f'{i:05d}': ops.to_numpy(value) for i, value in enumerate(self._slots())}
+        # By position: another process need not give the same names to weights, by which Paddle keeps the slots.
+        arrays = {}
+        for which, optimizer in self.optimizers.items():
+            for place, parameter in enumerate(_trained(optimizer)):
+                for slot, values in optimizer._accumulators.items():
+                    if parameter.name in values:
+                        arrays[f'{which}/{place}/{slot}'] = ops.to_numpy(values[parameter.name])
         return arrays, {'scheduler': self.scheduler.state_dict() if self.scheduler is not None else None}
 
     def restore(
@@ -139,23 +151,31 @@ class Tuner(base.Tuner):
         learned: Mapping[str, np.ndarray],
         memory: Mapping[str, np.ndarray],
     ) -> None:
-        # The slots come into being with the first update: make one of zeros, before the weights are set.
+        # The slots come into being with the first update: make one of zeros, for the weights that had one.
         weights = self.encoder.weights()
-        if arrays:
-            for parameters in self._trained().values():
-                for parameter in parameters:
-                    parameter.grad = paddle.zeros_like(parameter)
-            for optimizer in self.optimizers.values():
+        saved = {tuple(key.split('/')): value for key, value in arrays.items()}
+        for which, optimizer in self.optimizers.items():
+            trained = _trained(optimizer)
+            updated = [trained[int(place)] for place in {place for name, place, _ in saved if name == which}]
+            for parameter in updated:
+                parameter.grad = paddle.zeros_like(parameter)
+            if updated:
                 optimizer.step()
                 optimizer.clear_grad()
-            self.encoder.assign(weights)
-        for slot, (_, value) in zip(self._slots(), sorted(arrays.items()), strict=True):
-            slot.set_value(paddle.to_tensor(value))
+        self.encoder.assign(weights)
+        for (which, place, slot), value in saved.items():
+            name = _trained(self.optimizers[which])[int(place)].name
+            self.optimizers[which]._accumulators[slot][name].set_value(paddle.to_tensor(value))
         if self.scheduler is not None:
             self.scheduler.set_state_dict(numbers['scheduler'])
         for name, value in learned.items():
             self.parameters[name].set_value(paddle.to_tensor(np.array(value)))
         self.memory = {name: paddle.to_tensor(value) for name, value in memory.items()}
+
+
+def _trained(optimizer: Any) -> list[Any]:
+    # Its weights, also where they were given in groups.
+    return [p for one in optimizer._param_groups for p in (one['params'] if isinstance(one, dict) else [one])]
 
 
 def _optimizer(numbers: Optimization, trained: list[Any], **options: Any) -> Any:

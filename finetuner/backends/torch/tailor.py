@@ -14,6 +14,9 @@ from finetuner.tailor.layers import Layer, listed, sample
 from finetuner.tailor.recipe import Adapter, Pooling
 from finetuner.typing import Inputs
 
+BEFORE = '_trained_before_freeze'
+"""What `freeze` notes on a module: its own weights by name, and whether they trained; copied and pickled with it."""
+
 
 class Tailor(base.Tailor):
     """Works on what the module calls, seen by hooks."""
@@ -47,19 +50,30 @@ class Tailor(base.Tailor):
 
     def freeze(self, model: nn.Module, paths: Sequence[str]) -> None:
         for path in paths:
-            place, _, name = path.rpartition('.')
-            thing = getattr(model.get_submodule(place), name) if path else model
-            if isinstance(thing, nn.Parameter):
-                thing.requires_grad_(False)
-                continue
-            thing.requires_grad_(False)
-            for module in thing.modules():
+            marks = [(m, vars(m)[BEFORE]) for m in model.modules() if BEFORE in vars(m)]
+            frozen = {id(m._parameters.get(name)) for m, mark in marks for name, trained in mark.items() if trained}
+            held, modules = _below(model, path)
+            for module, name, weight in held:  # all are looked at before any is frozen: some may be one
+                vars(module).setdefault(BEFORE, {}).setdefault(name, weight.requires_grad or id(weight) in frozen)
+            for _, _, weight in held:
+                weight.requires_grad_(False)
+            for module in modules:
                 names = [name for name, _ in module.named_buffers(recurse=False)]
                 # The statistics of BatchNorm, and the vectors of spectral_norm (`_u`, `weight_u`).
                 if any(name == 'running_mean' or name.endswith('_u') for name in names):
                     module.training = False
-                    if _stand_still not in module._forward_pre_hooks.values():
+                    if not stands_still(module):
                         module.register_forward_pre_hook(_stand_still, prepend=True)
+
+    def unfreeze(self, model: nn.Module, paths: Sequence[str]) -> None:
+        for path in paths:
+            held, modules = _below(model, path)
+            for module, name, weight in held:
+                weight.requires_grad_(vars(module).get(BEFORE, {}).pop(name, weight.is_floating_point()))
+            for module in filter(stands_still, modules):
+                for key in [key for key, hook in module._forward_pre_hooks.items() if hook is _stand_still]:
+                    del module._forward_pre_hooks[key]
+                module.training = model.training
 
     def cut(self, model: nn.Module, at: str, call: int, inputs: Inputs) -> base.Cut:
         return cutting.cut(model, at, call, inputs)
@@ -85,6 +99,21 @@ class Tailor(base.Tailor):
         kernels: Sequence[np.ndarray | None],
     ) -> Any:
         return tailored.attach(model, pooling, head, module, kernels)
+
+
+def _below(model: nn.Module, path: str) -> tuple[list[tuple[nn.Module, str, nn.Parameter]], list[nn.Module]]:
+    # The weights at a path and below it, with who holds them and by what name; and the modules.
+    place, _, name = path.rpartition('.')
+    parent = model.get_submodule(place)
+    if name in parent._parameters:
+        return [(parent, name, getattr(parent, name))], []
+    modules = list(model.get_submodule(path).modules())
+    return [(m, name, weight) for m in modules for name, weight in m._parameters.items() if weight is not None], modules
+
+
+def stands_still(module: nn.Module) -> bool:
+    """Whether `freeze` keeps the statistics of this module itself as they are."""
+    return _stand_still in module._forward_pre_hooks.values()
 
 
 def _stand_still(module: nn.Module, args: Any) -> None:

@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 
 from finetuner.backends.torch import ops
 from finetuner.backends.torch.encoder import Encoder
+from finetuner.backends.torch.tailor import stands_still
 from finetuner.inference import checked
 from finetuner.tuner import base
 from finetuner.tuner.schedule import Optimization
@@ -31,31 +32,47 @@ class Tuner(base.Tuner):
             name: torch.nn.Parameter(torch.from_numpy(value).to(self.encoder.device)) for name, value in initial.items()
         }
         self.memory = {name: torch.from_numpy(value).to(self.encoder.device) for name, value in self.memory.items()}
-        optimizers, self.scheduler = self._optimizers(model)
         self.fabric = fabric
         self.module = fabric.setup_module(model)
-        self.optimizers = {name: fabric.setup_optimizers(optimizer) for name, optimizer in optimizers.items()}
-        self.found = [(module, module.training) for module in model.modules()], torch.get_rng_state()
+        self.optimizers: dict[str, Any] = {}
+        self.scheduler: Any = None
+        self.remake()
+        # A module that stands still has no mode of its own; if it does not in the end, it has that of the model.
+        modes = [(m, model.training if stands_still(m) else m.training) for m in model.modules()]
+        self.found = modes, torch.get_rng_state()
         model.train()
+
+    def remake(self) -> None:
+        slots: dict[Any, Any] = {}
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+            slots |= optimizer.optimizer.state
+        made = self._optimizers()
+        for optimizer in made.values():
+            trained = [p for group in optimizer.param_groups for p in group['params']]
+            optimizer.state.update({p: slots[p] for p in trained if p in slots})
+        self.optimizers = {name: self.fabric.setup_optimizers(optimizer) for name, optimizer in made.items()}
 
     def release(self) -> None:
         modes, chance = self.found
         for module, training in modes:
-            module.training = training
+            module.training = training and not stands_still(module)
         torch.set_rng_state(chance)
 
-    def _optimizers(self, model: torch.nn.Module) -> tuple[dict[str, torch.optim.Optimizer], Any]:
-        made, scheduler = {}, None
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        made = {}
         if self.configure_optimizer is not None:
-            made['model'], scheduler = self.made(torch.optim.Optimizer, 'torch.optim.Optimizer')
+            made['model'], self.scheduler = self.made(torch.optim.Optimizer, 'torch.optim.Optimizer')
         else:
-            trained = [p for p in model.parameters() if p.requires_grad]
-            matrices, flat = ([p for p in trained if (p.ndim > 1) == many] for many in (True, False))
-            groups: list[dict[str, Any]] = [{'params': matrices}, {'params': flat, 'weight_decay': 0.0}]
-            made['model'] = _optimizer(self.optimization, [group for group in groups if group['params']])
+            weights = dict(self.encoder.model.named_parameters())
+            for name, paths in self.grouped({path: p.requires_grad for path, p in weights.items()}).items():
+                trained = [weights[path] for path in paths]
+                matrices, flat = ([p for p in trained if (p.ndim > 1) == many] for many in (True, False))
+                groups: list[dict[str, Any]] = [{'params': matrices}, {'params': flat, 'weight_decay': 0.0}]
+                made[name] = _optimizer(self.optimization, [group for group in groups if group['params']])
         if self.parameters:
             made['loss'] = _optimizer(self.loss_optimization, [{'params': list(self.parameters.values())}])
-        return made, scheduler
+        return made
 
     def train_step(self, inputs: Inputs, codes: Codes) -> torch.Tensor:
         loss = self._backward(self._embeddings(inputs), codes)
@@ -142,9 +159,9 @@ class Tuner(base.Tuner):
             for place, slots in saved['state'].items():
                 for name, value in slots.items():
                     if isinstance(value, torch.Tensor):
-                        arrays[f'{which}.{place}.{name}'] = ops.to_numpy(value)
+                        arrays[f'{which}/{place}/{name}'] = ops.to_numpy(value)
                     else:
-                        numbers[f'{which}.{place}.{name}'] = value
+                        numbers[f'{which}/{place}/{name}'] = value
         scheduler = self.scheduler.state_dict() if self.scheduler is not None else None
         return arrays, {'slots': numbers, 'groups': groups, 'scheduler': scheduler}
 
@@ -157,7 +174,7 @@ class Tuner(base.Tuner):
     ) -> None:
         slots: dict[str, dict[int, dict[str, Any]]] = {which: {} for which in self.optimizers}
         for key, value in [*arrays.items(), *numbers['slots'].items()]:
-            which, place, name = key.split('.', 2)
+            which, place, name = key.split('/', 2)
             value = torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
             slots[which].setdefault(int(place), {})[name] = value
         for which, optimizer in self.optimizers.items():

@@ -9,6 +9,7 @@ _MODULES = {
     'Callback': 'base',
     'EarlyStopping': 'early_stopping',
     'EvaluationCallback': 'evaluation',
+    'GradualUnfreezing': 'gradual_unfreezing',
     'ProgressBarCallback': 'progress_bar',
     'TrainingCheckpoint': 'training_checkpoint',
 }

@@ -4,7 +4,13 @@ from typing import Any
 
 
 class Callback:
-    """Override what you need; every hook receives the tuner and reads `tuner.state`."""
+    """Override what you need; every hook receives the tuner and reads `tuner.state`.
+
+    Attributes:
+        unfreezes: whether it makes weights train that are frozen.
+    """
+
+    unfreezes = False
 
     def check(self, tuner: Any) -> None:
         """Before anything is trained: raise an ArgumentError for what cannot work."""
@@ -16,6 +22,15 @@ class Callback:
     def metric(self, name: str) -> str | None:
         """What somebody calls `name`, as it is called in the history; None if this callback does not measure it."""
         return name if name in self.metrics() else None
+
+    def resume(self, tuner: Any) -> None:
+        """The state is that of a checkpoint, and nothing else is yet: make frozen and unfrozen what was so then."""
+
+    def counters(self, tuner: Any) -> dict[str, Any]:
+        """What this callback must remember across a resume."""
+        place = f'{type(self).__name__}:{tuner.callbacks.index(self)}'
+        found: dict[str, Any] = tuner.state.counters.setdefault(place, {})
+        return found
 
     def on_fit_begin(self, tuner: Any) -> None:
         """Training begins."""

@@ -51,9 +51,3 @@ class Monitor(Callback):
     def value(self, tuner: Any) -> float:
         """The number at the end of this epoch, turned so that more is better."""
         return self.sign * float(tuner.state.history[-1][self._key])
-
-    def counters(self, tuner: Any) -> dict[str, Any]:
-        """What this callback must remember across a resume."""
-        place = f'{type(self).__name__}:{tuner.callbacks.index(self)}'
-        found: dict[str, Any] = tuner.state.counters.setdefault(place, {})
-        return found
