@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import finetuner
-from finetuner.callback import BestModelCheckpoint, Callback, TrainingCheckpoint
+from finetuner.callback import BestModelCheckpoint, Callback, GradualUnfreezing, TrainingCheckpoint
 from finetuner.errors import ArgumentError, CheckpointError, MissingExtraError, ModelError
 from finetuner.inference import encoder
 from finetuner.tailor import Adapter, Recipe, merge, rebuild, recipe_of, summary
@@ -460,3 +460,15 @@ def test_the_best_model_is_kept_merged(backend, tmp_path):
     plain = finetuner.load(tmp_path / 'best_model_train_loss', general)
     assert plain is not general and encoder(plain).adapters() == 0
     np.testing.assert_allclose(finetuner.embed(plain, items), found['last'], rtol=0, atol=1e-5)
+
+
+@torch_only
+def test_the_body_is_not_unfrozen_beside_adapters(hands):
+    model = made(named('mlp'))
+    finetuner.freeze(model)
+    with pytest.raises(ArgumentError, match=r'has an adapter.*merge\(model\)'):
+        finetuner.unfreeze(model)
+    with pytest.raises(ArgumentError, match='GradualUnfreezing trains the weights that adapters'):
+        finetuner.fit(model, clusters(dim=12), epochs=3, callbacks=[GradualUnfreezing()])
+    plain = finetuner.unfreeze(merge(model))
+    assert hands.trainable(plain) == set(hands.weights(plain))

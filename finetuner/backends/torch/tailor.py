@@ -8,9 +8,9 @@ import numpy as np
 from torch import nn
 
 from finetuner.backends.torch import adapter as adapters, cutting, tailored, tracing
-from finetuner.errors import ModelError
+from finetuner.errors import ArgumentError, ModelError
 from finetuner.tailor import base
-from finetuner.tailor.layers import Layer, listed, sample
+from finetuner.tailor.layers import Layer, inside, listed, sample
 from finetuner.tailor.recipe import Adapter, Pooling
 from finetuner.typing import Inputs
 
@@ -66,6 +66,12 @@ class Tailor(base.Tailor):
                         module.register_forward_pre_hook(_stand_still, prepend=True)
 
     def unfreeze(self, model: nn.Module, paths: Sequence[str]) -> None:
+        held = [at for at in adapters.adapted(model) if any(inside(at, p) or inside(p, at) for p in paths)]
+        if held:
+            raise ArgumentError(
+                f'{held[0]!r} has an adapter, which is trained in place of the weights beside it: take the adapters in '
+                f'first, with finetuner.tailor.merge(model).'
+            )
         for path in paths:
             held, modules = _below(model, path)
             for module, name, weight in held:

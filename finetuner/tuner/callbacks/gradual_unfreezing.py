@@ -73,9 +73,13 @@ class GradualUnfreezing(Callback):
         if any(isinstance(other, GradualUnfreezing) for other in tuner.callbacks if other is not self):
             raise ArgumentError('Two GradualUnfreezing in one training would undo each other: give one.')
         model = tuner.embed_model
+        made = origin.of(model)
+        if made is not None and made.recipe.adapter is not None:
+            raise ArgumentError(
+                'GradualUnfreezing trains the weights that adapters are trained in place of: leave one of them out.'
+            )
         inputs, _ = next(iter(tuner.loader.epoch(0)))
         layers = tailor(model).trace(model, few(inputs))
-        made = origin.of(model)
         row = parts(layers, made.recipe if made else None)
         self.kept = paths('keep', layers, self.keep)
         if row and all(any(inside(path, place) for place in self.kept) for path in row[0]):
