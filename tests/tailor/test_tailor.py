@@ -66,6 +66,21 @@ def test_the_cut_gives_what_the_layer_gave(case, hands):
     np.testing.assert_allclose(hands.call(cut.model, one), expected[:1], rtol=1e-5, atol=1e-5)
 
 
+def test_what_was_cut_is_cut_again(case, hands):
+    model, inputs = case.build(), case.inputs()
+    whole = layers_of(model, inputs)
+    cut = apply(model, planned(model, inputs, layer_name=case.layer)._replace(pooling=None), inputs).model
+    left = layers_of(cut, inputs)
+    early = next(x for x in left if x.embeds and x.path)
+    at = general(early.path, {x.path for x in whole})
+    expected = apply(model, Recipe(at, early.call), inputs).model
+    again = apply(cut, Recipe(early.path, early.call), inputs).model
+    np.testing.assert_allclose(hands.call(again, inputs), hands.call(expected, inputs), rtol=1e-6, atol=1e-6)
+    assert {general(p, hands.weights(model)) for p in hands.weights(again)} == {
+        general(p, hands.weights(model)) for p in hands.weights(expected)
+    }
+
+
 def test_it_embeds_and_weights_before_the_cut_are_unchanged(case, hands):
     model, inputs = case.build(), case.inputs()
     before = hands.weights(model)

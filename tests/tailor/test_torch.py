@@ -158,6 +158,47 @@ def test_two_threads_may_use_one_model(models, hands):
     assert len(results) == 60 and max(results) < 1e-6
 
 
+def test_one_that_is_stopped_within_another_ends_itself_and_not_the_other():
+    import torch
+    from torch import nn
+
+    class Tower(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.c(torch.tanh(self.b(self.a(self.a(x)) if x.sum() < 1e9 else x)))  # so that it can only be stopped
+
+    class Twice(nn.Module):
+        def __init__(self, tower):
+            super().__init__()
+            self.tower, self.last, self.head = tower, nn.Linear(4, 8), nn.Linear(8, 3)
+
+        def forward(self, x):
+            x = self.tower(self.tower(x))
+            return self.head(torch.tanh(self.last(x) if x.sum() < 1e9 else x))
+
+    x = torch.randn(4, 4)
+    tower = finetuner.to_embedding_model(Tower(), 'b', inputs=x)
+    model, a = Twice(tower), tower.model.a
+    after = finetuner.to_embedding_model(model, 'last', inputs=x)
+    within = finetuner.to_embedding_model(model, 'tower.model.a#4', inputs=x)
+    results = []
+
+    def work():
+        for _ in range(20):
+            results.append(torch.equal(after(x), model.last(tower(tower(x)))))
+            results.append(torch.equal(within(x), a(a(tower(x)))))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 120 and all(results)
+
+
 def test_hooks_of_the_users_own_stay(models):
     case = models['resnet']
     model, heard = case.build(), []

@@ -11,9 +11,9 @@ from finetuner.errors import ModelError
 
 
 class _Stop(BaseException):  # no Exception, which the model might catch
-    def __init__(self, output: torch.Tensor) -> None:
+    def __init__(self, by: object, output: torch.Tensor) -> None:
         super().__init__()
-        self.output = output
+        self.by, self.output = by, output
 
 
 class CutOff(nn.Module):
@@ -47,25 +47,35 @@ class Stopped(nn.Module):
         """The main tensor of the layer's output."""
         if not self.at:
             return main(self.model(*args, **kwargs))
-        left, thread = self.call, threading.get_ident()
+        left, thread, own = self.call, threading.get_ident(), object()
 
         def stop(module: nn.Module, _: Any, output: Any) -> None:
             nonlocal left
             if threading.get_ident() == thread:  # not another thread's pass through the same layer
                 left -= 1
                 if left == 0:
-                    raise _Stop(main(output))
+                    raise _Stop(own, main(output))
 
-        handle = self.model.get_submodule(self.at).register_forward_hook(stop)
+        handle = self._last().register_forward_hook(stop)
         try:
             self.model(*args, **kwargs)
         except _Stop as reached:
+            if reached.by is not own:  # of another one around this
+                raise
             return reached.output
         finally:
             handle.remove()
         raise ModelError(
             f'The model ended before call {self.call} of {self.at}: it takes another way with these inputs.'
         )
+
+    def _last(self) -> nn.Module:
+        # If this was cut once more, and earlier, then what stands where the layer was.
+        module: Any = self.model
+        for name in self.at.split('.'):
+            if not isinstance(module, CutOff):
+                module = getattr(module, name)
+        return module
 
     def extra_repr(self) -> str:
         return f'ends at {self.at!r}' + (f', call {self.call}' if self.call > 1 else '')
