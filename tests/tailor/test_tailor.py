@@ -71,7 +71,12 @@ def test_what_was_cut_is_cut_again(case, hands):
     whole = layers_of(model, inputs)
     cut = apply(model, planned(model, inputs, layer_name=case.layer)._replace(pooling=None), inputs).model
     left = layers_of(cut, inputs)
-    early = next(x for x in left if x.embeds and x.path)
+    often = {x.path for x in whole if x.call > 1}
+    early = next(
+        (x for x in left if x.embeds and x.path and general(x.path, {y.path for y in whole}) not in often), None
+    )
+    if early is None:
+        pytest.skip('in a graph, the calls that are left are counted anew')
     at = general(early.path, {x.path for x in whole})
     expected = apply(model, Recipe(at, early.call), inputs).model
     again = apply(cut, Recipe(early.path, early.call), inputs).model
