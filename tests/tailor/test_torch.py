@@ -199,6 +199,49 @@ def test_one_that_is_stopped_within_another_ends_itself_and_not_the_other():
     assert len(results) == 120 and all(results)
 
 
+def test_what_a_layer_does_to_its_tensor_in_training_alone_is_not_cut_off(hands):
+    import torch
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.dense = nn.Linear(4, 64)
+
+        def forward(self, x):
+            return nn.functional.dropout(self.dense(x), 0.5, self.training), None
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block, self.head = Block(), nn.Linear(64, 3)
+
+        def forward(self, x):
+            return self.head(self.block(x)[0])
+
+    cut = finetuner.to_embedding_model(Net(), 'block', inputs=torch.ones(4, 4))
+    assert (hands.call(cut, torch.ones(4, 4), training=True) == 0).any()
+    assert not (hands.call(cut, torch.ones(4, 4)) == 0).any()
+
+
+@pytest.mark.parametrize('name', ['resnet', 'vgg', 'bert classifier', 'tower block'])
+@pytest.mark.parametrize('options', [{}, {'output_dim': 5}])
+def test_every_module_stays_in_its_mode(models, name, options):
+    import torch
+
+    case = models[name]
+    model = case.build().train()
+    calm = next(n for n, module in model.named_modules() if isinstance(module, torch.nn.Conv2d | torch.nn.Embedding))
+    model.get_submodule(calm).eval()
+    expected = {id(module): module.training for module in model.modules()}
+    cut = finetuner.to_embedding_model(model, case.layer, inputs=case.inputs(), **options)
+    assert [path for path, module in cut.named_modules() if not module.training and path.endswith(calm)]
+    assert not [path for path, module in cut.named_modules() if not module.training and not path.endswith(calm)]
+    assert {id(module): module.training for module in model.modules()} == expected
+    assert all(not module.training for module in cut.eval().modules())
+    assert all(module.training for module in cut.train().modules()) and repr(cut)
+
+
 def test_hooks_of_the_users_own_stay(models):
     case = models['resnet']
     model, heard = case.build(), []

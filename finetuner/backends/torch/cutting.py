@@ -32,17 +32,27 @@ def cut(model: nn.Module, at: str, call: int, inputs: Inputs) -> Cut:
         raise ModelError(f'{at or "The model"} gives a {type(output).__name__} and no tensor: it cannot be cut there.')
     if output is main(output) and not at:
         return Cut(model, 'whole')
-    if output is not main(output):  # a pooler beside it need not run
-        at, call = same_tensor(model, inputs, at, call)
     checks = _expected(model, inputs, at, call)
+    places = [(at, call)]
+    if output is not main(output):  # a pooler beside it need not run
+        places.insert(0, same_tensor(model, inputs, at, call))
+    reasons: list[str] = []
+    for place in dict.fromkeys(places):
+        found = _cut(model, *place, inputs, checks, reasons)
+        if found is not None:
+            return found
+    raise ModelError(f'No way of cutting at {at!r} gives the same numbers. {"; ".join(dict.fromkeys(reasons))}')
+
+
+def _cut(
+    model: nn.Module, at: str, call: int, inputs: Inputs, checks: Sequence[Any], reasons: list[str]
+) -> Cut | None:
     unused = _unused(model, inputs, at, call)
     key = main_key(activation(model, inputs, at, call)[1], torch.Tensor)
-    reasons = []
     for way, make in _WAYS:
         try:
             with warnings.catch_warnings(action='ignore'):  # of what is only tried
                 candidate = make(model, at, call, key, unused)
-                candidate.train(model.training)
                 for batch, training, expected in checks:
                     _verify(run(candidate, batch, training), expected)
                 if way == 'structural':
@@ -50,7 +60,7 @@ def cut(model: nn.Module, at: str, call: int, inputs: Inputs) -> Cut:
             return Cut(candidate, way)
         except Exception as error:  # a model that is cut wrong can do anything
             reasons.append(f'{way}: {type(error).__name__}: {error}')
-    raise ModelError(f'No way of cutting at {at!r} gives the same numbers. {"; ".join(reasons)}')
+    return None
 
 
 def _expected(model: nn.Module, inputs: Inputs, at: str, call: int) -> list[tuple[Inputs, bool, torch.Tensor]]:
@@ -145,7 +155,7 @@ def _dropped(model: nn.Module, unused: Sequence[str], stand_in: type[nn.Module])
     for path in unused:
         place, _, name = path.rpartition('.')
         parent = model.get_submodule(place)
-        setattr(parent, name, None if name in parent._parameters else stand_in())
+        setattr(parent, name, None if name in parent._parameters else stand_in().train(parent.training))
     return model
 
 
@@ -194,7 +204,11 @@ def _graph(model: nn.Module, at: str, call: int, key: Any, unused: Sequence[str]
     last = targets[call - 1]
     graph.output(last if key is None else graph.call_function(operator.getitem, (last, key)))
     graph.lint()
-    return fx.GraphModule(root, graph, type(model).__name__)
+    made, theirs = fx.GraphModule(root, graph, type(model).__name__), set(root.modules())
+    for module in made.modules():  # those that only hold others are new
+        if module not in theirs:
+            module.training = root.training
+    return made
 
 
 def _stopped(model: nn.Module, at: str, call: int, key: Any, unused: Sequence[str]) -> nn.Module:

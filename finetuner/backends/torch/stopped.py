@@ -35,7 +35,7 @@ class Stopped(nn.Module):
 
     def __init__(self, model: nn.Module, at: str, call: int = 1) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.training = model, model.training
         self.at, self.call = at, call
 
     @property
