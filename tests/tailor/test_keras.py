@@ -340,3 +340,21 @@ def test_a_head_may_have_the_name_of_a_layer(cases, hands, name):
     made = apply(model, recipe, inputs, projection_head=head).model
     assert hands.call(made, inputs).shape == (4, 3)
     assert hands.reached(made, inputs) == hands.trainable(made)
+
+
+def test_what_a_layer_does_to_its_tensor_in_training_alone_is_not_cut_off():
+    import keras
+
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.seed = keras.layers.Dense(64), keras.random.SeedGenerator(1)
+
+        def call(self, x, training=None):
+            x = self.dense(x)
+            return {'last_hidden_state': keras.random.dropout(x, 0.5, seed=self.seed) if training else x}
+
+    x = np.ones((4, 4), np.float32)
+    model = finetuner.to_embedding_model(Net(), inputs=x)
+    assert (keras.ops.convert_to_numpy(model(x, training=True)) == 0).any()
+    assert not (keras.ops.convert_to_numpy(model(x, training=False)) == 0).any()

@@ -372,3 +372,28 @@ def test_what_cannot_be_cut_or_called_is_refused(models, hands):
     with pytest.raises(ModelError, match=r'int64 \(2, 3, 8, 8\).*kernel.*input_dtype') as refused:
         finetuner.display(models['cnn'].build(), (3, 8, 8), 'int64')
     assert '\n' not in str(refused.value) and 'Traceback' not in str(refused.value)
+
+
+def test_what_a_layer_does_to_its_tensor_in_training_alone_is_not_cut_off(hands):
+    import paddle
+    from paddle import nn
+
+    class Block(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.dense = nn.Linear(4, 64)
+
+        def forward(self, x):
+            return nn.functional.dropout(self.dense(x), 0.5, training=self.training), None
+
+    class Net(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.block, self.head = Block(), nn.Linear(64, 3)
+
+        def forward(self, x):
+            return self.head(self.block(x)[0])
+
+    cut = finetuner.to_embedding_model(Net(), 'block', inputs=paddle.ones([4, 4]))
+    assert (hands.call(cut, np.ones((4, 4), np.float32), training=True) == 0).any()
+    assert not (hands.call(cut, np.ones((4, 4), np.float32)) == 0).any()

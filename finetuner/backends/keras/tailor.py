@@ -97,25 +97,25 @@ class Tailor(base.Tailor):
             return base.Cut(model, 'whole')
         if event.shape is None:
             raise ModelError(f'{at or "The model"} gives no tensor, so the model cannot end there.')
+        ends = [(watcher, event)]
         if event is root and not (is_graph(model) or is_chain(model)):
-            watcher = Watcher(keep=None)
-            run(model, given, watcher)
             # What makes the main tensor runs last; what else the model gives need not run.
-            root = next(event for event in watcher.started if event.layer is model)
-            event = [e for e in watcher.ended if e is root or e.output is root.output][-2:][0]
-        chain = [event]
-        while chain[0] is not root and chain[0].parent is not None:
-            chain.insert(0, chain[0].parent)
-        ended = wired(watcher, chain, given)
-        for other in _others(given):
-            expected = _event(_watch(model, other, event.layer), event.layer, count(watcher.ended, event)).output
-            if not _equal(run(ended, other)[0], expected):
-                raise ModelError(
-                    f'{at or type(model).__name__} gives other numbers when the model ends there; cut at a layer '
-                    f'that is called directly by the model.'
-                )
-        way = 'wrapper' if any(isinstance(x, Stop) for x in [ended, *tree(ended)]) else 'graph'
-        return base.Cut(ended, 'structural' if type(ended) is keras.Sequential else way)
+            every = _watch(model, given, keep=None)
+            whole = next(e for e in every.started if e.layer is model)
+            ends.insert(0, (every, [e for e in every.ended if e is whole or e.output is whole.output][-2:][0]))
+        checks = _expected(model, given, layer, call)
+        for watcher, event in ends:
+            chain = [event]
+            while chain[0].parent is not None:
+                chain.insert(0, chain[0].parent)
+            ended = wired(watcher, chain, given)
+            if all(_equal(run(ended, other, training=mode)[0], value) for other, mode, value in checks):
+                way = 'wrapper' if any(isinstance(x, Stop) for x in [ended, *tree(ended)]) else 'graph'
+                return base.Cut(ended, 'structural' if type(ended) is keras.Sequential else way)
+        raise ModelError(
+            f'{at or type(model).__name__} gives other numbers when the model ends there; cut at a layer that is '
+            f'called directly by the model.'
+        )
 
     def attach(
         self,
@@ -191,10 +191,25 @@ def _event(watcher: Watcher, layer: Any, call: int) -> Event:
     return calls[call - 1]
 
 
-def _watch(model: Any, inputs: Arguments, *keep: Any) -> Watcher:
+def _watch(model: Any, inputs: Arguments, keep: Any = (), training: bool = False) -> Watcher:
     watcher = Watcher(keep=keep)
-    run(model, inputs, watcher)
+    run(model, inputs, watcher, training)
     return watcher
+
+
+def _expected(model: Any, inputs: Arguments, layer: Any, call: int) -> list[tuple[Arguments, bool, Any]]:
+    # In training too, where dropout that is no layer shows.
+    found = []
+    others = _others(inputs)
+    for batch, training in [*((other, False) for other in others), (others[0], True)]:
+        try:
+            watcher = _watch(model, batch, [layer], training)
+        except Exception:
+            if not training:
+                raise
+            continue  # what the model itself cannot do, the one that ends need not
+        found.append((batch, training, _event(watcher, layer, call).output))
+    return found
 
 
 def _others(inputs: Arguments) -> list[Arguments]:
