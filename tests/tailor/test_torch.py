@@ -168,7 +168,9 @@ def test_one_that_is_stopped_within_another_ends_itself_and_not_the_other():
             self.a, self.b, self.c = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
 
         def forward(self, x):
-            return self.c(torch.tanh(self.b(self.a(self.a(x)) if x.sum() < 1e9 else x)))  # so that it can only be stopped
+            return self.c(
+                torch.tanh(self.b(self.a(self.a(x)) if x.sum() < 1e9 else x))
+            )  # so that it can only be stopped
 
     class Twice(nn.Module):
         def __init__(self, tower):
@@ -279,6 +281,70 @@ def test_it_compiles(models, hands):
         with torch.no_grad():
             got = compiled(torch.from_numpy(case.inputs()))
         np.testing.assert_allclose(got.numpy(), hands.call(model, case.inputs()), atol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['tower', 'choosing'])
+def test_one_that_is_stopped_compiles_in_pieces(models, hands, name):
+    import torch
+
+    case = models[name]
+    model = tailored(case, output_dim=5).eval()
+    expected = hands.call(model, case.inputs())
+    coder = finetuner.inference.encoder(torch.compile(model, backend='eager'))
+    for _ in range(2):
+        np.testing.assert_allclose(coder.embed(case.inputs()), expected, atol=1e-6)
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize('name', ['mlp', 'vgg', 'choosing', 'pair', 'lstm', 'bert classifier', 'vit', 'tower'])
+def test_it_is_exported_for_batches_of_any_size(models, name):
+    import inspect
+
+    import torch
+
+    case = models[name]
+    model = tailored(case, output_dim=5, normalize=True).eval()
+    coder = finetuner.inference.encoder(model)
+    args, kwargs = finetuner.inference.arguments(model.forward, coder.native(case.inputs()))
+    given = inspect.signature(model.forward).bind(*args, **kwargs).arguments
+    # The tower itself says len(x), which torch takes for a constant.
+    size = torch.export.Dim.STATIC if name == 'tower' else torch.export.Dim.DYNAMIC
+    axes = finetuner.inference.leaves(lambda x: {0: size}, given)
+    program = torch.export.export(model, args, kwargs, strict=False, dynamic_shapes=axes)
+    items = 4 if name == 'tower' else 3
+    few = finetuner.inference.leaves(lambda x: x[:items], (args, kwargs))
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(*few[0], **few[1]), model(*few[0], **few[1]), atol=1e-6, rtol=1e-5)
+
+
+def test_its_forward_has_the_arguments_of_the_model(models):
+    import inspect
+
+    case = models['bert classifier']
+    general = case.build()
+    model = tailored(case, output_dim=5)
+    assert inspect.signature(model.forward) == inspect.signature(general.forward)
+    assert inspect.signature(model.body.forward) == inspect.signature(general.forward)
+
+
+def test_it_is_saved_whole_and_replicated(models, hands, tmp_path):
+    import torch
+
+    for name in ('mlp', 'vgg', 'bert classifier'):
+        case = models[name]
+        model = tailored(case, output_dim=5)
+        expected = hands.call(model, case.inputs())
+        torch.save(model, tmp_path / 'model.pt')
+        again = torch.load(tmp_path / 'model.pt', weights_only=False)
+        np.testing.assert_array_equal(hands.call(again, case.inputs()), expected)
+        # What DataParallel does, whose replicas share their hooks.
+        replicas = {module: module._replicate_for_data_parallel() for module in model.modules()}
+        for module, replica in replicas.items():
+            for key, child in module._modules.items():
+                setattr(replica, key, child and replicas[child])
+            for key, weight in module._parameters.items():
+                setattr(replica, key, weight)
+        np.testing.assert_array_equal(hands.call(replicas[model], case.inputs()), expected)
 
 
 def test_torchscript_is_refused():

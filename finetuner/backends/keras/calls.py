@@ -193,9 +193,7 @@ def _same_chance() -> Iterator[None]:
         yield
 
 
-def run(
-    model: Any, inputs: Arguments, watcher: Watcher | None = None, training: bool = False
-) -> tuple[Any, set[int]]:
+def run(model: Any, inputs: Arguments, watcher: Watcher | None = None, training: bool = False) -> tuple[Any, set[int]]:
     """What the model gives, or where the watcher stops it, and the ids of the variables it looked at.
 
     It leaves no trace on the model, and chance is the same each time.

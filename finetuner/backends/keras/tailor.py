@@ -13,7 +13,7 @@ from finetuner.backends.keras.graph import fresh, is_chain, is_graph
 from finetuner.backends.keras.parts import MASKS, Pool, Tailored, fits, free, made
 from finetuner.backends.keras.places import freeze, places, tree, weights
 from finetuner.backends.keras.stop import Stop
-from finetuner.backends.keras.wiring import count, wired
+from finetuner.backends.keras.wiring import wired
 from finetuner.errors import ArgumentError, ModelError, nearest
 from finetuner.tailor import base, layers
 from finetuner.tailor.recipe import Pooling

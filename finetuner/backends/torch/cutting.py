@@ -44,9 +44,7 @@ def cut(model: nn.Module, at: str, call: int, inputs: Inputs) -> Cut:
     raise ModelError(f'No way of cutting at {at!r} gives the same numbers. {"; ".join(dict.fromkeys(reasons))}')
 
 
-def _cut(
-    model: nn.Module, at: str, call: int, inputs: Inputs, checks: Sequence[Any], reasons: list[str]
-) -> Cut | None:
+def _cut(model: nn.Module, at: str, call: int, inputs: Inputs, checks: Sequence[Any], reasons: list[str]) -> Cut | None:
     unused = _unused(model, inputs, at, call)
     key = main_key(activation(model, inputs, at, call)[1], torch.Tensor)
     for way, make in _WAYS:

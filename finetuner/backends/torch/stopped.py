@@ -1,11 +1,13 @@
 """A PyTorch module that is stopped in the middle of its forward."""
 
+import sys
 import threading
 from typing import Any
 
 import torch
 from torch import nn
 
+from finetuner.backends.torch.around import Around
 from finetuner.backends.torch.tracing import main
 from finetuner.errors import ModelError
 
@@ -16,6 +18,15 @@ class _Stop(BaseException):  # no Exception, which the model might catch
         self.by, self.output = by, output
 
 
+def _called() -> dict[str, Any]:
+    # The modules that torch.export takes itself to be in. An exception that passes through them leaves them there
+    # (torch 2.13: "AssertionError: Unexpected key").
+    if not torch.compiler.is_exporting():
+        return {}
+    mode = sys.modules['torch.fx.experimental.proxy_tensor'].get_proxy_mode()
+    return getattr(getattr(mode, 'tracer', None), 'module_stack', {})
+
+
 class CutOff(nn.Module):
     """Stands where a layer was that runs only after the cut."""
 
@@ -24,7 +35,7 @@ class CutOff(nn.Module):
         raise ModelError('This layer was cut off, and with these inputs the model wants it: it takes another way.')
 
 
-class Stopped(nn.Module):
+class Stopped(Around):
     """Gives what a layer gives, and runs nothing after it.
 
     Args:
@@ -39,11 +50,11 @@ class Stopped(nn.Module):
         self.at, self.call = at, call
 
     @property
-    def called_like(self) -> nn.Module:
+    def within(self) -> nn.Module:
         """The module whose forward says how this one is called."""
         return self.model
 
-    def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def run(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """The main tensor of the layer's output."""
         if not self.at:
             return main(self.model(*args, **kwargs))
@@ -56,12 +67,15 @@ class Stopped(nn.Module):
                 if left == 0:
                     raise _Stop(own, main(output))
 
-        handle = self._last().register_forward_hook(stop)
+        handle, called = self._last().register_forward_hook(stop), _called()
+        passed = len(called)
         try:
             self.model(*args, **kwargs)
         except _Stop as reached:
             if reached.by is not own:  # of another one around this
                 raise
+            while len(called) > passed:
+                called.popitem()
             return reached.output
         finally:
             handle.remove()
