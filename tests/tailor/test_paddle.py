@@ -397,3 +397,31 @@ def test_what_a_layer_does_to_its_tensor_in_training_alone_is_not_cut_off(hands)
     cut = finetuner.to_embedding_model(Net(), 'block', inputs=paddle.ones([4, 4]))
     assert (hands.call(cut, np.ones((4, 4), np.float32), training=True) == 0).any()
     assert not (hands.call(cut, np.ones((4, 4), np.float32)) == 0).any()
+
+
+@pytest.mark.parametrize('name', ['mlp', 'vgg', 'choosing', 'lstm', 'pair', 'tower', 'text'])
+def test_it_is_compiled_and_saved_by_paddle_jit(models, hands, name, tmp_path):
+    import paddle
+
+    case = models[name]
+    model = tailored(case, output_dim=5)
+    expected = hands.call(model, case.inputs())
+    args, kwargs = finetuner.inference.arguments(model.forward, encoder(model).native(case.inputs()))
+    given = [*args, *kwargs.values()]
+    open_ = finetuner.inference.leaves(lambda x: paddle.static.InputSpec([None, *x.shape[1:]], x.dtype), given)
+    compiled = paddle.jit.to_static(model, input_spec=open_, full_graph=True)
+    np.testing.assert_allclose(encoder(compiled).embed(case.inputs()), expected, atol=1e-6)
+    paddle.jit.save(compiled, str(tmp_path / 'model'))
+    tensors = []
+    finetuner.inference.leaves(lambda x: tensors.append(x[:3]), given)
+    again = paddle.jit.load(str(tmp_path / 'model'))
+    np.testing.assert_allclose(again(*tensors).numpy(), expected[:3], atol=1e-6)
+
+
+def test_its_forward_has_the_arguments_of_the_model(models):
+    import inspect
+
+    case = models['text']
+    general, model = case.build(), tailored(case, output_dim=5)
+    assert inspect.signature(model.forward) == inspect.signature(general.forward)
+    assert inspect.signature(model.body.forward) == inspect.signature(general.forward)

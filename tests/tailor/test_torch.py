@@ -325,6 +325,8 @@ def test_its_forward_has_the_arguments_of_the_model(models):
     model = tailored(case, output_dim=5)
     assert inspect.signature(model.forward) == inspect.signature(general.forward)
     assert inspect.signature(model.body.forward) == inspect.signature(general.forward)
+    model.forward = lambda *args, **kwargs: 'another'  # as accelerate and Lightning do
+    assert model(**case.inputs()) == 'another'
 
 
 def test_it_is_saved_whole_and_replicated(models, hands, tmp_path):

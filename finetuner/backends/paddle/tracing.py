@@ -6,7 +6,7 @@ from typing import Any
 
 from finetuner.backends.paddle import paddle
 from finetuner.backends.paddle.encoder import Encoder
-from finetuner.backends.paddle.parts import layers_of, loose, statistics, weights
+from finetuner.backends.paddle.parts import TENSORS, layers_of, loose, statistics, weights
 from finetuner.errors import ModelError
 from finetuner.inference import leaves, length
 from finetuner.tailor.layers import PARAMETER, Call, dtype_of, main_key, uncallable
@@ -16,7 +16,7 @@ from finetuner.typing import Inputs
 def main(output: Any) -> Any:
     """The main tensor of a layer's output; None if it has none."""
     try:
-        key = main_key(output, paddle.Tensor)
+        key = main_key(output, TENSORS)
     except LookupError:
         return None
     return output if key is None else output[key]

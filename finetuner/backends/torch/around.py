@@ -7,8 +7,23 @@ from typing import Any
 from torch import nn
 
 
+class _Forward:
+    # Only read, for other libraries put a forward of their own into a module.
+    def __get__(self, module: Any, kind: Any) -> Callable[..., Any]:
+        if module is None:
+            return kind.run
+
+        @wraps(module.within.forward)
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            return module.run(*args, **kwargs)
+
+        return forward
+
+
 class Around(nn.Module):
-    """Its `forward` has the signature of the module within: by it torch.export, trainers and people know the inputs."""
+    """Its `forward` is `run`, with the signature of the module within: torch.export and trainers go by that."""
+
+    forward = _Forward()
 
     @property
     def within(self) -> nn.Module:
@@ -18,13 +33,3 @@ class Around(nn.Module):
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """What forward gives."""
         raise NotImplementedError
-
-    @property
-    def forward(self) -> Callable[..., Any]:
-        """`run`, called as the module within."""
-
-        @wraps(self.within.forward)
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            return self.run(*args, **kwargs)
-
-        return forward
