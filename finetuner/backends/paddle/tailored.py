@@ -69,21 +69,22 @@ class Tailored(Around):
         """(B, D) vectors."""
         x = self.body(*args, **kwargs)
         if self.pool is not None:
-            x = self.pool(x, _mask(x, self.pool.how.axis, {**dict(zip(self.names, args, strict=False)), **kwargs}))
+            x = self.pool(x, _mask(self.names, x, self.pool.how.axis, args, kwargs))
         return x if self.projection is None else self.projection(x)
 
-    @paddle.jit.not_to_static
-    def _mask(self, x: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        if len(x.shape) != 3 or self.pool.how.axis != -1:
-            return None
-        inputs = {**dict(zip(self.names, args, strict=False)), **kwargs}
-        if len(inputs) == 1 and isinstance(only := next(iter(inputs.values())), Mapping):
-            inputs = only
-        for name in MASKS:
-            mask = inputs.get(name)
-            if isinstance(mask, TENSORS) and list(mask.shape) == list(x.shape[:2]):
-                return mask
+
+@paddle.jit.not_to_static  # type: ignore[untyped-decorator]
+def _mask(names: Sequence[str], x: Any, axis: int, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    if len(x.shape) != 3 or axis != -1:
         return None
+    inputs: Mapping[str, Any] = {**dict(zip(names, args, strict=False)), **kwargs}
+    if len(inputs) == 1 and isinstance(only := next(iter(inputs.values())), Mapping):
+        inputs = only
+    for name in MASKS:
+        mask = inputs.get(name)
+        if isinstance(mask, TENSORS) and list(mask.shape) == list(x.shape[:2]):
+            return mask
+    return None
 
 
 def attach(
