@@ -358,3 +358,31 @@ def test_what_a_layer_does_to_its_tensor_in_training_alone_is_not_cut_off():
     model = finetuner.to_embedding_model(Net(), inputs=x)
     assert (keras.ops.convert_to_numpy(model(x, training=True)) == 0).any()
     assert not (keras.ops.convert_to_numpy(model(x, training=False)) == 0).any()
+
+
+@pytest.mark.parametrize('nested', [True, False])
+def test_frozen_norms_stand_still_however_deep(nested, hands, tmp_path):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    norms = [
+        keras.layers.SpectralNormalization(keras.layers.Conv2D(8, 3), name='spectral'),
+        keras.layers.BatchNormalization(name='batch'),
+    ]
+    inside = keras.Sequential([keras.Input((6, 6, 3)), *norms], name='inside')
+    middle = keras.Sequential([keras.Input((6, 6, 3)), inside], name='middle')
+    inputs = keras.Input((6, 6, 3))
+    pooled = keras.layers.GlobalAveragePooling2D(name='pooled')(middle(inputs))
+    general = keras.Model(inputs, keras.layers.Dense(3, name='scores')(pooled))
+    x = np.random.default_rng(0).standard_normal((4, 6, 6, 3)).astype(np.float32)
+    frozen = ['middle'] if nested else ['spectral', 'batch']
+    model = finetuner.to_embedding_model(general, 'pooled', inputs=x, freeze=frozen, output_dim=2)
+    model.save(tmp_path / 'model.keras')
+    for tailored in (model, keras.saving.load_model(tmp_path / 'model.keras')):
+        before = {**hands.weights(tailored), **hands.statistics(tailored)}
+        one = hands.call(tailored, x[:1], training=True)
+        np.testing.assert_allclose(one, hands.call(tailored, x, training=True)[:1], atol=1e-6)
+        hands.train(tailored, x)
+        after = {**hands.weights(tailored), **hands.statistics(tailored)}
+        still = {name for name in before if np.array_equal(before[name], after[name])}
+        assert before.keys() - still == {'projection.kernel', 'projection.bias'} and len(still) == 7

@@ -425,3 +425,35 @@ def test_its_forward_has_the_arguments_of_the_model(models):
     general, model = case.build(), tailored(case, output_dim=5)
     assert inspect.signature(model.forward) == inspect.signature(general.forward)
     assert inspect.signature(model.body.forward) == inspect.signature(general.forward)
+
+
+@pytest.mark.parametrize('kind', ['BatchNorm2D', 'BatchNorm', 'InstanceNorm2D', 'SpectralNorm'])
+def test_frozen_norms_stand_still_whatever_they_were_told(kind, hands):
+    import paddle
+    from paddle import nn
+
+    options = {'BatchNorm2D': {'use_global_stats': False}, 'BatchNorm': {'trainable_statistics': True}}
+
+    class Net(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Conv2D(3, 8, 3), nn.Linear(8, 4)
+            self.norm = getattr(nn, kind)([8, 3, 3, 3] if kind == 'SpectralNorm' else 8, **options.get(kind, {}))
+
+        def forward(self, x):
+            if kind == 'SpectralNorm':
+                x = nn.functional.conv2d(x, self.norm(self.conv.weight))
+            else:
+                x = self.norm(self.conv(x))
+            return self.head(x.mean([2, 3]))
+
+    inputs = np.random.default_rng(0).standard_normal((4, 3, 6, 6)).astype(np.float32)
+    model = finetuner.to_embedding_model(Net(), 'head', inputs=inputs, freeze=['norm'], output_dim=2)
+    before = hands.statistics(model)
+    whole = hands.call(model, inputs, training=True)
+    np.testing.assert_allclose(hands.call(model, inputs[:1], training=True), whole[:1], atol=1e-6)
+    hands.train(model, inputs)
+    after = hands.statistics(model)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert bool(before) == (kind != 'InstanceNorm2D')  # which has none
+    assert paddle.is_grad_enabled()

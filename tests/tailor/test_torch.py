@@ -389,3 +389,22 @@ vectors = finetuner.inference.encoder(finetuner.load(folder / 'weights', model))
 assert np.array_equal(vectors, np.load(folder / 'vectors.npy'))
 """
     )
+
+
+@pytest.mark.parametrize('norm', ['BatchNorm2d', 'InstanceNorm2d', 'SyncBatchNorm', 'of the batch'])
+def test_frozen_norms_stand_still_if_they_have_statistics(norm, hands):
+    from torch import nn
+
+    options = {'of the batch': {'track_running_stats': False}, 'InstanceNorm2d': {'track_running_stats': True}}
+    made = getattr(nn, norm if norm[0].isupper() else 'BatchNorm2d')(8, **options.get(norm, {}))
+    general = nn.Sequential(nn.Conv2d(3, 8, 3), made, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    inputs = np.random.default_rng(0).standard_normal((4, 3, 6, 6)).astype(np.float32)
+    model = finetuner.to_embedding_model(general, '1', inputs=inputs, freeze=True, output_dim=2)
+    before = hands.statistics(model)
+    if norm == 'of the batch':
+        assert not before
+    else:
+        one = hands.call(model, inputs[:1], training=True)
+        np.testing.assert_allclose(one, hands.call(model, inputs, training=True)[:1], atol=1e-6)
+    hands.train(model, inputs)
+    assert all(np.array_equal(before[name], value) for name, value in hands.statistics(model).items())

@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from finetuner.backends.keras.parts import SpectralNormalization
+
 
 def opaque(layer: Any) -> bool:
     """Whether what a layer calls is no business of others: how often a cell runs, and on what, is the engine's."""
@@ -69,3 +71,6 @@ def freeze(part: Any) -> None:
     """Stop the training of a layer with all that it holds, or of a weight."""
     part.trainable = True  # Keras 3.15 on TensorFlow: to assign what is there already does not reach what it holds
     part.trainable = False
+    for layer in [part, *tree(part)] if isinstance(part, keras.layers.Layer) else []:
+        if type(layer) is keras.layers.SpectralNormalization:
+            object.__setattr__(layer, '__class__', SpectralNormalization)

@@ -47,6 +47,8 @@ class Tailor(base.Tailor):
             for layer in block.sublayers(include_self=True):
                 if '_mean' in parts.statistics(layer):
                     layer.training = False
+                    layer._use_global_stats = True  # False would normalise by the batch in any mode
+                    layer._trainable_statistics = False
                     if _stand_still not in layer._forward_pre_hooks.values():
                         layer.register_forward_pre_hook(_stand_still)
 
