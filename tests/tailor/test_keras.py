@@ -385,4 +385,5 @@ def test_frozen_norms_stand_still_however_deep(nested, hands, tmp_path):
         hands.train(tailored, x)
         after = {**hands.weights(tailored), **hands.statistics(tailored)}
         still = {name for name in before if np.array_equal(before[name], after[name])}
-        assert before.keys() - still == {'projection.kernel', 'projection.bias'} and len(still) == 7
+        assert before.keys() - still == {'projection.kernel', 'projection.bias'}
+        assert all(any(norm in name for name in still) for norm in ('spectral', 'batch'))
