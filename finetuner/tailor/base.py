@@ -41,6 +41,8 @@ class Tailor(ABC):
     """Where the framework has no adapters: what to do, for an error."""
     channels_first: bool = True
     """Whether images are (B, C, H, W)."""
+    numbered: bool = False
+    """Whether layers without a name of their own are numbered through the process: Keras' dense_7."""
 
     @abstractmethod
     def sample(self, model: Any) -> Inputs | None:
@@ -151,6 +153,8 @@ def apply(
     if (('module',) in recipe.head) != (projection_head is not None):
         raise ArgumentError('The recipe has a head of your own: give the module as projection_head.')
     worker = tailor(model)
+    if recipe.places:
+        recipe = recipe.located(worker.trace(model, inputs), worker.numbered)
     model = model if inplace else worker.copy(model)
     worker.freeze(model, recipe.frozen)
     cut = worker.cut(model, recipe.at, recipe.call, inputs)

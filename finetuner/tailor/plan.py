@@ -58,7 +58,15 @@ def plan(layers: Sequence[Layer], arguments: Arguments, channels_first: bool = T
         raise ArgumentError(
             'Everything would be frozen, and there is no head to train: give output_dim=128 or a projection_head.'
         )
-    return Plan(Recipe(layer.path, layer.call, frozen, pooling, head), why)
+    places = _places(layers, (layer.path, *frozen))
+    return Plan(Recipe(layer.path, layer.call, frozen, pooling, head, places, len(layers)), why)
+
+
+def _places(layers: Sequence[Layer], paths: Sequence[str]) -> tuple[tuple[str, int, str], ...]:
+    rows: dict[str, int] = {}
+    for row, layer in enumerate(layers):
+        rows.setdefault(layer.path, row)
+    return tuple((path, rows[path], layers[rows[path]].kind) for path in dict.fromkeys(paths) if path)
 
 
 def _cut(layers: Sequence[Layer], name: str | None) -> tuple[int, str]:

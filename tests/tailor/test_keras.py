@@ -387,3 +387,55 @@ def test_frozen_norms_stand_still_however_deep(nested, hands, tmp_path):
         still = {name for name in before if np.array_equal(before[name], after[name])}
         assert before.keys() - still == {'projection.kernel', 'projection.bias'}
         assert all(any(norm in name for name in still) for norm in ('spectral', 'batch'))
+
+
+def test_a_recipe_finds_layers_that_have_other_numbers_now(hands, tmp_path):
+    import json
+
+    import keras
+
+    from finetuner.tailor import Recipe, rebuild, recipe_of
+
+    code = """
+def build():
+    import keras
+    inside = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8), keras.layers.Dense(8)])
+    rest = [keras.layers.Dense(8), keras.layers.Dense(8), keras.layers.Dense(3, activation='softmax')]
+    return keras.Sequential([keras.Input((6,)), inside, *rest])
+"""
+    space = {}
+    exec(code, space)
+    x = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    general = space['build']()
+    third = general.layers[1].name
+    model = finetuner.to_embedding_model(general, third, inputs=x, freeze_layer=-1, output_dim=2)
+    recipe = Recipe.from_dict(json.loads(json.dumps(recipe_of(model).to_dict())))
+    again = rebuild(space['build'](), recipe, x)
+    assert len(again.weights) == len(model.weights) == 8
+    again.set_weights(model.get_weights())
+    np.testing.assert_allclose(hands.call(again, x), hands.call(model, x), atol=1e-6)
+    assert [v.trainable for v in again.weights] == [v.trainable for v in model.weights]
+    np.savez(tmp_path / 'weights.npz', *model.get_weights())
+    np.save(tmp_path / 'vectors.npy', hands.call(model, x))
+    (tmp_path / 'recipe.json').write_text(json.dumps(recipe.to_dict()))
+    run(
+        f"""
+import json
+from pathlib import Path
+import numpy as np
+import keras
+from finetuner.tailor import Recipe, rebuild
+{code}
+folder = Path({str(tmp_path)!r})
+x = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+_ = [keras.layers.Dense(2) for _ in range(2)]
+model = rebuild(build(), Recipe.from_dict(json.loads((folder / 'recipe.json').read_text())), x)
+model.set_weights(list(np.load(folder / 'weights.npz').values()))
+vectors = keras.ops.convert_to_numpy(model(x, training=False))
+np.testing.assert_allclose(vectors, np.load(folder / 'vectors.npy'), atol=1e-6)
+""",
+        KERAS_BACKEND=keras.backend.backend(),
+    )
+    other = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8), keras.layers.ReLU()])
+    with pytest.raises(ModelError, match='names the layer .* a Dense; this model has none'):
+        rebuild(other, recipe, x)

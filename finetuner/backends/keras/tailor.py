@@ -27,6 +27,7 @@ class Tailor(base.Tailor):
     """Tailors Keras models."""
 
     framework = 'keras'
+    numbered = True
     in_place_of_adapters = (
         'Keras has its own: call enable_lora(rank) of the Dense, EinsumDense, Embedding and convolution layers that '
         'shall have one, set trainable=False where the rest shall stand still, and tune the model without adapter.'
