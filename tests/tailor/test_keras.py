@@ -439,3 +439,49 @@ np.testing.assert_allclose(vectors, np.load(folder / 'vectors.npy'), atol=1e-6)
     other = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8), keras.layers.ReLU()])
     with pytest.raises(ModelError, match='names the layer .* a Dense; this model has none'):
         rebuild(other, recipe, x)
+
+
+def test_ways_that_hang_on_values_are_cut_or_refused_in_words():
+    import keras
+
+    class Early(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.scores = (keras.layers.Dense(n, name=f'n{n}') for n in (8, 9, 3))
+
+        def call(self, x):
+            y = self.first(x)
+            if keras.ops.max(y) > 1e9:
+                return keras.ops.softmax(self.scores(y))
+            return keras.ops.softmax(self.scores(self.second(y)))
+
+    class Loops(Early):
+        def call(self, x):
+            y = self.first(x)
+            y = keras.ops.cond(keras.ops.sum(y) > 1e9, lambda: y, lambda: keras.ops.tanh(self.second(y))[:, :8])
+            return keras.ops.softmax(self.scores(y))
+
+    x = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    data = (np.concatenate([x] * 4), np.arange(16) % 2)
+    for general in (Early(), Loops()):
+        before = finetuner.to_embedding_model(general, 'n8', inputs=x, output_dim=2)
+        finetuner.fit(before, data, epochs=1)
+        assert finetuner.embed(before, x).shape == (4, 2)
+    engine = keras.backend.backend()
+    after = finetuner.to_embedding_model(Early(), 'n9', inputs=x, output_dim=2)
+    for use in (lambda: finetuner.embed(after, x), lambda: finetuner.fit(after, data, epochs=1)):
+        if engine == 'torch':
+            use()
+            continue
+        with pytest.raises(ModelError, match=f'{engine} cannot compile .*keras.ops.where or keras.ops.cond'):
+            use()
+    if engine == 'jax':
+        with pytest.raises(ModelError, match='n9 runs within keras.ops.cond or a loop'):
+            finetuner.to_embedding_model(Loops(), 'n9', inputs=x)
+        return
+    inside = finetuner.to_embedding_model(Loops(), 'n9', inputs=x)
+    if engine == 'torch':
+        assert finetuner.embed(inside, x).shape == (4, 9)
+    else:
+        with pytest.raises(ModelError, match='ends within a branch'):
+            finetuner.embed(inside, x)

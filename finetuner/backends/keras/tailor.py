@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from finetuner import inference
-from finetuner.backends.keras.calls import Arguments, Event, Watcher, run, spread
+from finetuner.backends.keras.calls import Arguments, Event, Watcher, depends_on_values, run, spread
 from finetuner.backends.keras.duplicate import duplicate
 from finetuner.backends.keras.graph import fresh, is_chain, is_graph
 from finetuner.backends.keras.parts import MASKS, Pool, Tailored, fits, free, made
@@ -209,7 +209,17 @@ def _expected(model: Any, inputs: Arguments, layer: Any, call: int) -> list[tupl
             if not training:
                 raise
             continue  # what the model itself cannot do, the one that ends need not
-        found.append((batch, training, _event(watcher, layer, call).output))
+        output = _event(watcher, layer, call).output
+        try:
+            keras.ops.convert_to_numpy(output)
+        except Exception as error:
+            if not depends_on_values(error):
+                raise
+            raise ModelError(
+                f'{layer.name} runs within keras.ops.cond or a loop, which {keras.backend.backend()} compiles as a '
+                f'whole, so no model can end there. Cut at a layer before it, with layer_name=….'
+            ) from error
+        found.append((batch, training, output))
     return found
 
 
