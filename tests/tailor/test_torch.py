@@ -408,3 +408,14 @@ def test_frozen_norms_stand_still_if_they_have_statistics(norm, hands):
         np.testing.assert_allclose(one, hands.call(model, inputs, training=True)[:1], atol=1e-6)
     hands.train(model, inputs)
     assert all(np.array_equal(before[name], value) for name, value in hands.statistics(model).items())
+
+
+def test_models_on_the_meta_device_are_refused_and_lazy_ones_are_called_once(hands):
+    from torch import nn
+
+    x = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    with pytest.raises(ModelError, match='meta device.*to_empty'):
+        finetuner.display(nn.Linear(6, 8).to('meta'), inputs=x)
+    general = nn.Sequential(nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(3))
+    model = finetuner.to_embedding_model(general, inputs=x, freeze=['0'], output_dim=2)
+    assert hands.call(model, x).shape == (4, 2) and general[1].running_mean.shape == (8,)

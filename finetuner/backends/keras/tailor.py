@@ -1,5 +1,6 @@
 """Tailor's verbs for Keras 3 on any engine: graphs are wired anew, other models are stopped in the middle."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from finetuner.backends.keras.parts import MASKS, Pool, Tailored, fits, free, ma
 from finetuner.backends.keras.places import freeze, places, tree, weights
 from finetuner.backends.keras.stop import Stop
 from finetuner.backends.keras.wiring import wired
-from finetuner.errors import ArgumentError, ModelError, nearest
+from finetuner.errors import ModelError, nearest
 from finetuner.tailor import base, layers
 from finetuner.tailor.recipe import Pooling
 from finetuner.typing import Inputs
@@ -126,8 +127,6 @@ class Tailor(base.Tailor):
         module: Any,
         kernels: Sequence[np.ndarray | None],
     ) -> Any:
-        if module is not None and not isinstance(module, keras.layers.Layer):
-            raise ArgumentError(f'projection_head={module!r}: expected a keras.layers.Layer or keras.Model.')
         graph = is_graph(model) or (is_chain(model) and hasattr(model, 'inputs'))
         dtype = keras.backend.result_type(model.outputs[0].dtype if graph else model.compute_dtype, 'float32')
         taken = {part.name for part in (model.operations if is_graph(model) else model._flatten_layers())}
@@ -156,8 +155,9 @@ def _native(inputs: Inputs) -> Inputs:
 
 def _uncallable(inputs: Inputs, error: Exception) -> str:
     given = inference.leaves(lambda x: f'{tuple(x.shape)} {x.dtype}', inputs)
+    said = ' '.join(re.sub(r'\x1b\[\d*m', '', str(error)).split())  # without colours; Keras prints whole tensors
     return (
-        f'The model cannot be called with {given}: {error}\n'
+        f'The model cannot be called with {given}: {said[:300]}{"…" * (len(said) > 300)} '
         f'Give the shape of one item as input_size=… and its type as input_dtype=…, or a batch as inputs=….'
     )
 
