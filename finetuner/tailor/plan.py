@@ -76,8 +76,14 @@ def _cut(layers: Sequence[Layer], name: str | None) -> tuple[int, str]:
     last = len(layers) - 1
     found = classification_head(layers)
     if found is not None:
-        row = representation(layers, found.row) or 0
-        return row, f'Cut at {_called(layers[row])}: {layers[found.row].name} is a classification head ({found.why}).'
+        body = representation(layers, found.row)
+        if body is None:
+            return last, (
+                f'Nothing is cut off: {layers[found.row].name} is a classification head ({found.why}), but no layer '
+                f'before it gives floats with the batch first. To end at what the head reads, pass that through a '
+                f'layer of its own, such as an Identity, and name it with layer_name=….'
+            )
+        return body, f'Cut at {_called(layers[body])}: {layers[found.row].name} is a classification head ({found.why}).'
     if not layers[last].embeds:
         before = representation(layers, last)
         if before is None:

@@ -419,3 +419,24 @@ def test_models_on_the_meta_device_are_refused_and_lazy_ones_are_called_once(han
     general = nn.Sequential(nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(3))
     model = finetuner.to_embedding_model(general, inputs=x, freeze=['0'], output_dim=2)
     assert hands.call(model, x).shape == (4, 2) and general[1].running_mean.shape == (8,)
+
+
+def test_a_head_that_reads_what_has_time_first_is_named_with_what_to_do(caplog):
+    from torch import nn
+
+    class TimeFirst(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.last, self.fc = nn.LSTM(6, 8), nn.Identity(), nn.Linear(8, 3)
+
+        def forward(self, x):
+            state = self.lstm(x.transpose(0, 1))[0][-1]
+            return self.fc(state if hidden else self.last(state))
+
+    x = np.random.default_rng(0).standard_normal((4, 5, 6)).astype(np.float32)
+    hidden = True
+    assert finetuner.inference.encoder(finetuner.to_embedding_model(TimeFirst(), inputs=x)).embed(x).shape == (4, 3)
+    assert 'linear_2 is a classification head' in caplog.text and 'such as an Identity' in caplog.text
+    hidden = False
+    cut = finetuner.to_embedding_model(TimeFirst(), 'last', inputs=x)
+    assert finetuner.inference.encoder(cut).embed(x).shape == (4, 8)
