@@ -33,7 +33,7 @@ def head(layers: Sequence[Layer]) -> Head | None:
     row = _last_dense(layers)
     if row is None:
         return None
-    layer, width = layers[row], layers[row].shape[-1]
+    layer, width = layers[row], layers[-1 if _is_conv(layers[row]) else row].shape[-1]
     before = representation(layers, row)
     if width is None or (before is None and not any(x.parameters for x in layers[:row])):
         return None
@@ -48,7 +48,7 @@ def head(layers: Sequence[Layer]) -> Head | None:
     if _LIKELY.search(layer.path.lower()):
         return Head(row, classes, f'it is called {layer.path}')
     narrower = before is not None and ((layers[before].shape[-1] or 0) > width or len(layers[before].shape) > 2)
-    if classes and narrower:
+    if classes and narrower and (width == 1000 or not _is_conv(layer)):
         return Head(row, False, f'its width, {width}, is less than what it reads and no multiple of 8')
     return None
 
@@ -60,8 +60,18 @@ def _last_dense(layers: Sequence[Layer]) -> int | None:
         layer = layers[row]
         if layer.kind == PARAMETER or not layer.parameters or layer.path in composite or not layer.path:
             continue
-        return row if layer.kind.lower() in _DENSE and layer.embeds else None
+        return row if layer.embeds and (layer.kind.lower() in _DENSE or _counts_classes(layers, row)) else None
     return None
+
+
+def _is_conv(layer: Layer) -> bool:
+    return 'conv' in layer.kind.lower()
+
+
+def _counts_classes(layers: Sequence[Layer], row: int) -> bool:
+    # A convolution with a channel for each class, which are averaged after it.
+    whole = layers[-1].shape
+    return _is_conv(layers[row]) and len(layers[row].shape) > 2 == len(whole) and whole[-1] in layers[row].shape[1:]
 
 
 def representation(layers: Sequence[Layer], row: int) -> int | None:

@@ -120,3 +120,16 @@ def test_a_head_without_a_representation_leaves_the_model_whole():
     layers = listed([states, *(Call(p, 'Linear', (None, 3), 'float32', 9, True) for p in ('fc', ''))])
     found = plan(layers, Arguments())
     assert found.recipe.at == '' and 'such as an Identity' in found.why
+
+
+@pytest.mark.parametrize('path', ['logits', 'classifier.1', 'body.7'])
+def test_a_convolution_with_a_channel_for_each_class_is_a_head(path):
+    calls = [('body.1', 'Conv2D', (8, 8, 64), 9), (path, 'Conv2D', (8, 8, 10), 9), ('pool', 'Pool', (10,), 0)]
+    layers = rows(*calls)
+    found = head(layers)
+    if path == 'body.7':  # an encoder may end so
+        assert found is None
+    else:
+        assert found.sure and representation(layers, found.row) == 0
+    assert head(rows(*calls[:2])) is None  # it gives positions
+    assert head(rows(*calls, ('soft', 'Softmax', (10,), 0))).sure
