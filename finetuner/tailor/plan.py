@@ -59,7 +59,8 @@ def plan(layers: Sequence[Layer], arguments: Arguments, channels_first: bool = T
             'Everything would be frozen, and there is no head to train: give output_dim=128 or a projection_head.'
         )
     places = _places(layers, (layer.path, *frozen))
-    return Plan(Recipe(layer.path, layer.call, frozen, pooling, head, places, len(layers)), why)
+    recipe = Recipe(layer.path, layer.call, frozen, pooling, head, places=places, layers=len(layers))
+    return Plan(recipe, why)
 
 
 def _places(layers: Sequence[Layer], paths: Sequence[str]) -> tuple[tuple[str, int, str], ...]:
