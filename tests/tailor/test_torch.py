@@ -415,7 +415,7 @@ def test_models_on_the_meta_device_are_refused_and_lazy_ones_are_called_once(han
 
     x = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
     with pytest.raises(ModelError, match='meta device.*to_empty'):
-        finetuner.display(nn.Linear(6, 8).to('meta'), inputs=x)
+        finetuner.to_embedding_model(nn.Linear(6, 8).to('meta'), inputs=x)
     general = nn.Sequential(nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(3))
     model = finetuner.to_embedding_model(general, inputs=x, freeze=['0'], output_dim=2)
     assert hands.call(model, x).shape == (4, 2) and general[1].running_mean.shape == (8,)

@@ -26,6 +26,11 @@ from finetuner.typing import Inputs
 
 def cut(model: nn.Module, at: str, call: int, inputs: Inputs) -> Cut:
     """See `finetuner.tailor.base.Tailor.cut`."""
+    if any(weight.is_meta for weight in model.parameters()):
+        raise ModelError(
+            'The model is on the meta device, where weights have no numbers: load it with its weights, or make them '
+            "with model.to_empty(device='cpu')."
+        )
     inputs = Encoder(model).native(inputs)
     tensor, output = activation(model, inputs, at, call)
     if tensor is None:

@@ -28,13 +28,9 @@ def calls(model: nn.Module, inputs: Inputs) -> list[Call]:
     """All calls of one pass in evaluation mode, in the order in which they end."""
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         raise ModelError('What runs inside a TorchScript module cannot be seen: give the module it was made from.')
-    weights = [*model.parameters(), *model.buffers()]
-    if any(weight.is_meta for weight in weights):
-        raise ModelError(
-            'The model is on the meta device, where weights have no numbers: load it with its weights, or make them '
-            "with model.to_empty(device='cpu')."
-        )
-    if any(is_lazy(weight) for weight in weights):  # of nn.LazyLinear, whose shape the first batch decides
+    if any(
+        is_lazy(weight) for weight in (*model.parameters(), *model.buffers())
+    ):  # of nn.LazyLinear, whose shape the first batch decides
         try:
             Encoder(model).forward(inputs)
         except Exception as error:
