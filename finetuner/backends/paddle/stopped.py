@@ -6,7 +6,7 @@ from typing import Any
 from finetuner.backends.paddle import paddle
 from finetuner.backends.paddle.around import Around
 from finetuner.backends.paddle.parts import layers_of
-from finetuner.backends.paddle.tracing import main
+from finetuner.backends.paddle.tracing import main, watch
 from finetuner.errors import ModelError
 
 
@@ -18,6 +18,8 @@ class _Stop(BaseException):  # no Exception, which the model might catch
 
 class _End:
     # A hook that stays: Paddle iterates over a layer's hooks, so none may come and go while another thread calls it.
+    ends = True
+
     def __init__(self, call: int) -> None:
         self.call = call
         self.left: dict[int, int] = {}  # calls until the end, of every thread that is in the model
@@ -75,7 +77,7 @@ class Stopped(Around):
         self.model = model
         self.at, self.end = at, _End(call)
         if at:
-            layers_of(model)[at].register_forward_post_hook(self.end)
+            watch(layers_of(model)[at], self.end)
 
     @property
     def within(self) -> Any:
