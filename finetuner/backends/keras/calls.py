@@ -12,7 +12,6 @@ import keras
 
 from finetuner import inference
 from finetuner.backends.keras.places import opaque, tree
-from finetuner.errors import ModelError
 from finetuner.tailor.layers import MAIN
 
 _watchers: ContextVar[tuple[Any, ...]] = ContextVar('watchers', default=())
@@ -220,41 +219,6 @@ def main(output: Any) -> Any:
     elif isinstance(output, list | tuple):
         output = output[0] if output else None
     return output if hasattr(output, 'shape') and hasattr(output, 'dtype') else None
-
-
-_BY_VALUE = (
-    'TracerBoolConversionError',
-    'TracerArrayConversionError',
-    'TracerIntegerConversionError',
-    'ConcretizationTypeError',
-    'OperatorNotAllowedInGraphError',
-    'InaccessibleTensorError',
-)
-
-
-def depends_on_values(error: BaseException | None) -> bool:
-    """Whether an engine says that it cannot compile what asks for the values of tensors."""
-    while error is not None:
-        if type(error).__name__ in _BY_VALUE:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-@contextmanager
-def compiled(model: Any) -> Iterator[None]:
-    """In here, a model that its engine cannot compile is refused with what to do."""
-    try:
-        yield
-    except Exception as error:
-        if not depends_on_values(error):
-            raise
-        raise ModelError(
-            f'{keras.backend.backend()} cannot compile {type(model).__name__}: something in it asks for the values of '
-            f'a tensor, as `if x.sum() > 0:` does, or it ends within a branch or a loop. Write it with '
-            f'keras.ops.where or keras.ops.cond, cut at a layer before it (layer_name=…), or take '
-            f'KERAS_BACKEND=torch, which compiles nothing.'
-        ) from error
 
 
 def described(x: Any) -> Any:

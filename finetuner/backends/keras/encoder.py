@@ -10,7 +10,8 @@ import numpy as np
 
 from finetuner import inference
 from finetuner.backends.keras import parts, stop  # noqa: F401, so that Keras knows them when it makes a model again
-from finetuner.backends.keras.calls import compiled, spread
+from finetuner.backends.keras.calls import spread
+from finetuner.backends.keras.compiling import compiled
 from finetuner.backends.keras.places import freeze, places
 from finetuner.errors import CheckpointError
 from finetuner.tailor.layers import topmost

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from finetuner import inference
-from finetuner.backends.keras.calls import Arguments, Event, Watcher, depends_on_values, run, spread
+from finetuner.backends.keras.calls import Arguments, Event, Watcher, run, spread
+from finetuner.backends.keras.compiling import depends_on_values
 from finetuner.backends.keras.duplicate import duplicate
 from finetuner.backends.keras.graph import fresh, is_chain, is_graph
 from finetuner.backends.keras.parts import MASKS, Pool, Tailored, fits, free, made
