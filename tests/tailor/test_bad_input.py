@@ -105,18 +105,21 @@ def test_names_like_patterns_are_names_first(library, hands):
     assert sum(hands.weights(both)[path].size for path in hands.trainable(both)) == 72 + 18
 
 
-def test_a_head_that_does_not_fit_or_is_a_class_is_refused(library, hands):
-    kind = type(hands.dense(8, 2))
+def test_a_head_that_does_not_fit_or_is_a_class_is_refused(hands):
+    case = hands.CASES[0]
+
+    def made(head):
+        return finetuner.to_embedding_model(case.build(), inputs=case.inputs(), projection_head=head)
+
     with pytest.raises(ArgumentError, match='this is a class, so make one'):
-        finetuner.to_embedding_model(named(library), SECOND, inputs=ROWS, projection_head=kind)
+        made(type(hands.dense(case.width, 2)))
     with pytest.raises(ModelError, match='projection_head cannot follow'):
-        finetuner.to_embedding_model(named(library), SECOND, inputs=ROWS, projection_head=_wide(hands))
-    made = finetuner.to_embedding_model(named(library), SECOND, inputs=ROWS, projection_head=hands.dense(8, 2))
-    assert hands.call(made, ROWS).shape == (4, 2)
+        made(_wide(hands))
+    assert hands.call(made(hands.dense(case.width, 2)), case.inputs()).shape == (4, 2)
 
 
 def _wide(hands):
-    # It takes 5 numbers, and there are 8.
+    # It takes 5 numbers, and there are more.
     head = hands.dense(5, 2)
     if hasattr(head, 'built') and not head.built:
         head.build((None, 5))
