@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from finetuner.dispatch import get_framework, load
-from finetuner.errors import ArgumentError
+from finetuner.errors import ArgumentError, ModelError
+from finetuner.inference import checked, encoder, length
 from finetuner.tailor.kernels import SEED, kernels
 from finetuner.tailor.layers import Layer
 from finetuner.tailor.plan import Arguments, Plan, plan
@@ -41,6 +42,8 @@ class Tailor(ABC):
     """Where the framework has no adapters: what to do, for an error."""
     channels_first: bool = True
     """Whether images are (B, C, H, W)."""
+    numbered: bool = False
+    """Whether layers without a name of their own are numbered through the process: Keras' dense_7."""
 
     @abstractmethod
     def sample(self, model: Any) -> Inputs | None:
@@ -134,6 +137,18 @@ def tailor(model: Any) -> Tailor:
     return found
 
 
+def _check_head(head: Any, framework: str) -> None:
+    said = f"projection_head={head!r}: expected 'linear', 'mlp', 'identity' or a module of {framework}, as the model"
+    if isinstance(head, type):
+        raise ArgumentError(f'{said} is; this is a class, so make one: {head.__name__}(…).')
+    try:
+        found = get_framework(head)
+    except ModelError as error:
+        raise ArgumentError(f'{said} is.') from error
+    if found != framework:
+        raise ArgumentError(f'{said} is; this one is of {found}.')
+
+
 def apply(
     model: Any,
     recipe: Recipe,
@@ -159,6 +174,10 @@ def apply(
     if (('module',) in recipe.head) != (projection_head is not None):
         raise ArgumentError('The recipe has a head of your own: give the module as projection_head.')
     worker = tailor(model)
+    if projection_head is not None:
+        _check_head(projection_head, worker.framework)
+    if recipe.places:
+        recipe = recipe.located(worker.trace(model, inputs), worker.numbered)
     model = model if inplace else worker.copy(model)
     worker.freeze(model, recipe.frozen)
     cut = worker.cut(model, recipe.at, recipe.call, inputs)
@@ -167,4 +186,14 @@ def apply(
     if recipe.pooling is None and not recipe.head:
         return cut
     starts = kernels(recipe.head, seed)
-    return cut._replace(model=worker.attach(cut.model, recipe.pooling, recipe.head, projection_head, starts))
+    try:
+        made = worker.attach(cut.model, recipe.pooling, recipe.head, projection_head, starts)
+        if projection_head is not None:
+            checked(encoder(made).forward(inputs), length(inputs))
+    except Exception as error:
+        if projection_head is None:
+            raise
+        raise ModelError(
+            f'projection_head cannot follow the layer {recipe.at or "at the end"}: {type(error).__name__}: {error}'
+        ) from error
+    return cut._replace(model=made)

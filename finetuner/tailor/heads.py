@@ -10,6 +10,7 @@ _DENSE = {'linear', 'dense', 'lazylinear', 'nondynamicallyquantizablelinear'}
 _PROBABILITIES = {'softmax', 'logsoftmax', 'sigmoid', 'logsigmoid', 'softmax2d'}
 _SURE = re.compile(r'(^|[._])(classifier|classification|logits?|lm_head|predictions?|scores?|qa_outputs)([._]|\d|$)')
 _LIKELY = re.compile(r'(^|[._])(fc|heads?|outputs?|out)([._]|\d|$)')
+_HEADS = re.compile(r'(Classification|Classifier|Prediction|LM)\w*Head')
 _CLASS = re.compile(r'For\w*(Classification|LM|Answering)$|Classifier$')
 
 
@@ -32,9 +33,9 @@ def head(layers: Sequence[Layer]) -> Head | None:
     row = _last_dense(layers)
     if row is None:
         return None
-    layer, width = layers[row], layers[row].shape[-1]
+    layer, width = layers[row], layers[-1 if _is_conv(layers[row]) else row].shape[-1]
     before = representation(layers, row)
-    if before is None or width is None:
+    if width is None or (before is None and not any(x.parameters for x in layers[:row])):
         return None
     after = next((x for x in layers[row + 1 :] if x.kind.lower() in _PROBABILITIES), None)
     classes = width % 8 != 0 or width == 1000  # as widths of embeddings are not
@@ -46,8 +47,8 @@ def head(layers: Sequence[Layer]) -> Head | None:
         return Head(row, True, f'the model is a {layers[-1].kind}')
     if _LIKELY.search(layer.path.lower()):
         return Head(row, classes, f'it is called {layer.path}')
-    narrower = (layers[before].shape[-1] or 0) > width or len(layers[before].shape) > 2
-    if classes and narrower:
+    narrower = before is not None and ((layers[before].shape[-1] or 0) > width or len(layers[before].shape) > 2)
+    if classes and narrower and (width == 1000 or not _is_conv(layer)):
         return Head(row, False, f'its width, {width}, is less than what it reads and no multiple of 8')
     return None
 
@@ -59,13 +60,26 @@ def _last_dense(layers: Sequence[Layer]) -> int | None:
         layer = layers[row]
         if layer.kind == PARAMETER or not layer.parameters or layer.path in composite or not layer.path:
             continue
-        return row if layer.kind.lower() in _DENSE and layer.embeds else None
+        return row if layer.embeds and (layer.kind.lower() in _DENSE or _counts_classes(layers, row)) else None
     return None
+
+
+def _is_conv(layer: Layer) -> bool:
+    return 'conv' in layer.kind.lower()
+
+
+def _counts_classes(layers: Sequence[Layer], row: int) -> bool:
+    # A convolution with a channel for each class, which are averaged after it.
+    whole = layers[-1].shape
+    return _is_conv(layers[row]) and len(layers[row].shape) > 2 == len(whole) and whole[-1] in layers[row].shape[1:]
 
 
 def representation(layers: Sequence[Layer], row: int) -> int | None:
     """The last row before `row` that carries the representation: a layer that embeds, and no dropout."""
+    heads = [layer.path for layer in layers if layer.path and _HEADS.search(layer.kind)]
     for i in range(row - 1, -1, -1):
+        if any(inside(layers[i].path, path) for path in heads) or _is_before_head(layers[i]):
+            continue
         if layers[i].embeds and not _is_idle(layers[i]):
             return _within(layers, i, len(layers[row].shape))
     return None
@@ -81,6 +95,11 @@ def _within(layers: Sequence[Layer], row: int, rank: int) -> int:
             break
         row -= 1
     return row
+
+
+def _is_before_head(layer: Layer) -> bool:
+    # A dense layer that is called after the head which it belongs to: pre_classifier.
+    return layer.kind.lower() in _DENSE and bool(_SURE.search(layer.path.rpartition('.')[2].lower()))
 
 
 def _is_idle(layer: Layer) -> bool:

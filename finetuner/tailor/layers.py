@@ -1,5 +1,6 @@
 """The layers of a model as people see them: names, shapes, what can be an embedding layer, and how one is found."""
 
+import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -192,8 +193,10 @@ def sample(size: Any, dtype: Any = 'float32', batch: int = 2) -> Inputs:
     def one(shape: Any, kind: Any, name: str = '') -> Any:
         shape = (shape,) if isinstance(shape, int) else shape
         try:
-            whole = (batch, *(int(n) for n in shape))
+            whole = (batch, *(operator.index(n) for n in shape))
             kind = np.dtype(kind)
+            if min(whole) < 1:
+                raise ValueError
         except (TypeError, ValueError):
             raise ArgumentError(
                 f'input_size={size!r} with input_dtype={dtype!r}: expected the shape of one item without the batch, '

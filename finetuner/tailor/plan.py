@@ -58,7 +58,16 @@ def plan(layers: Sequence[Layer], arguments: Arguments, channels_first: bool = T
         raise ArgumentError(
             'Everything would be frozen, and there is no head to train: give output_dim=128 or a projection_head.'
         )
-    return Plan(Recipe(layer.path, layer.call, frozen, pooling, head), why)
+    places = _places(layers, (layer.path, *frozen))
+    recipe = Recipe(layer.path, layer.call, frozen, pooling, head, places=places, layers=len(layers))
+    return Plan(recipe, why)
+
+
+def _places(layers: Sequence[Layer], paths: Sequence[str]) -> tuple[tuple[str, int, str], ...]:
+    rows: dict[str, int] = {}
+    for row, layer in enumerate(layers):
+        rows.setdefault(layer.path, row)
+    return tuple((path, rows[path], layers[rows[path]].kind) for path in dict.fromkeys(paths) if path)
 
 
 def _cut(layers: Sequence[Layer], name: str | None) -> tuple[int, str]:
@@ -68,8 +77,14 @@ def _cut(layers: Sequence[Layer], name: str | None) -> tuple[int, str]:
     last = len(layers) - 1
     found = classification_head(layers)
     if found is not None:
-        row = representation(layers, found.row) or 0
-        return row, f'Cut at {_called(layers[row])}: {layers[found.row].name} is a classification head ({found.why}).'
+        body = representation(layers, found.row)
+        if body is None:
+            return last, (
+                f'Nothing is cut off: {layers[found.row].name} is a classification head ({found.why}), but no layer '
+                f'before it gives floats with the batch first. To end at what the head reads, pass that through a '
+                f'layer of its own, such as an Identity, and name it with layer_name=….'
+            )
+        return body, f'Cut at {_called(layers[body])}: {layers[found.row].name} is a classification head ({found.why}).'
     if not layers[last].embeds:
         before = representation(layers, last)
         if before is None:
@@ -111,8 +126,10 @@ def _pooling(layers: Sequence[Layer], row: int, asked: Any, channels_first: bool
         raise ArgumentError(
             f'pooling has no option {unknown[0]!r}. {nearest(unknown[0], ("name", "p", "eps", "learn"))}'
         )
-    if options.get('p', 1) <= 0 or options.get('eps', 1) <= 0:
-        raise ArgumentError('p and eps of GeM pooling must be more than 0.')
+    for option in ('p', 'eps'):
+        value = options.get(option, 1)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            raise ArgumentError(f'pooling: {option}={value!r}, expected a number of more than 0.')
     rank = len(layer.shape)
     if rank == 2:
         if asked is not None:
@@ -147,6 +164,8 @@ def _channels(layers: Sequence[Layer], row: int) -> int:
 
 def _head(arguments: Arguments, width: int) -> tuple[tuple[Any, ...], ...]:
     dim, wanted = arguments.output_dim, arguments.projection_head
+    if not isinstance(arguments.normalize, bool):
+        raise ArgumentError(f'normalize={arguments.normalize!r}: expected True or False.')
     if dim is not None and (isinstance(dim, bool) or not isinstance(dim, int) or dim < 1):
         raise ArgumentError(f'output_dim={dim!r}: expected a whole number of at least 1.')
     out = dim or 128
@@ -182,9 +201,15 @@ def _frozen(layers: Sequence[Layer], cut: int, arguments: Arguments) -> tuple[st
         return _first_blocks(layers, cut, count)
     if isinstance(names, bool):
         return ('',) if names else ()
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list | tuple | set) or not all(isinstance(name, str) for name in names):
+        raise ArgumentError(
+            f'freeze={names!r}: expected True, or names, paths or patterns of layers as display() shows them; the '
+            f'number of blocks goes to freeze_layer.'
+        )
     used = [layer.path for layer in layers[: cut + 1]]
     frozen = []
-    for name in [names] if isinstance(names, str) else names:
+    for name in names:
         paths = [layers[i].path for i in named(layers, name)]
         if not paths:
             raise ArgumentError(f'freeze: there is no layer {name!r}. {nearest(str(name), known(layers))}')

@@ -217,6 +217,15 @@ def _batch(worker: base.Tailor, model: Any, size: Any, dtype: Any, inputs: Input
     if inputs is not None:
         if size is not None or dtype is not None:
             raise ArgumentError('Give input_size and input_dtype, or inputs, not both.')
+        arrays: list[Any] = []
+        inference.leaves(lambda x: arrays.append(x) if getattr(x, 'shape', None) else None, inputs)
+        if not arrays:
+            raise ArgumentError(
+                f'inputs={str(inputs)[:60]}: expected a batch as the model takes it: an array or a tensor, or a list '
+                f'or dict of them.'
+            )
+        if inference.length(inputs) == 0:
+            raise ArgumentError('inputs has no items: give a batch of at least one.')
         return few(inputs)
     if size is not None:
         return sample(size, dtype or 'float32')

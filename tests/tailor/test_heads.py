@@ -4,7 +4,7 @@ import pytest
 
 from finetuner.errors import ArgumentError
 from finetuner.tailor.blocks import blocks, repeated
-from finetuner.tailor.heads import head
+from finetuner.tailor.heads import head, representation
 from finetuner.tailor.layers import Call, listed
 from finetuner.tailor.plan import Arguments, plan
 
@@ -96,3 +96,40 @@ def test_nothing_left_to_train_is_an_error_however_it_was_said(options):
         plan(layers, Arguments(**options))
     assert plan(layers, Arguments(**options, output_dim=4)).recipe.frozen
     assert plan(layers, Arguments(freeze=None)).recipe.frozen == ()
+
+
+@pytest.mark.parametrize(
+    'rest',
+    [
+        [('pre_classifier', 'Linear', (16,), 9), ('classifier', 'Linear', (3,), 9)],
+        [
+            ('classifier.dense', 'Linear', (16,), 9),
+            ('classifier.out_proj', 'Linear', (3,), 9),
+            ('classifier', 'RobertaClassificationHead', (3,), 18),
+        ],
+        [('head', 'ModernBertPredictionHead', (16,), 9), ('classifier', 'Linear', (3,), 9)],
+    ],
+)
+def test_what_belongs_to_a_head_is_no_representation(rest):
+    layers = rows(('body', 'LayerNorm', (7, 16), 32), *rest)
+    assert representation(layers, head(layers).row) == 0
+
+
+def test_a_head_without_a_representation_leaves_the_model_whole():
+    states = Call('lstm', 'LSTM', (5, 4, 16), 'float32', 99, True)
+    layers = listed([states, *(Call(p, 'Linear', (None, 3), 'float32', 9, True) for p in ('fc', ''))])
+    found = plan(layers, Arguments())
+    assert found.recipe.at == '' and 'such as an Identity' in found.why
+
+
+@pytest.mark.parametrize('path', ['logits', 'classifier.1', 'body.7'])
+def test_a_convolution_with_a_channel_for_each_class_is_a_head(path):
+    calls = [('body.1', 'Conv2D', (8, 8, 64), 9), (path, 'Conv2D', (8, 8, 10), 9), ('pool', 'Pool', (10,), 0)]
+    layers = rows(*calls)
+    found = head(layers)
+    if path == 'body.7':  # an encoder may end so
+        assert found is None
+    else:
+        assert found.sure and representation(layers, found.row) == 0
+    assert head(rows(*calls[:2])) is None  # it gives positions
+    assert head(rows(*calls, ('soft', 'Softmax', (10,), 0))).sure

@@ -204,8 +204,6 @@ def test_what_keras_cannot_do_is_refused(cases, hands):
         cut(blocks, cases['subclassed'].inputs(), layer_name='norm')
     with pytest.raises(ModelError, match=r"no layer 'block_3.up'.*'block_2.up'"):
         tailor(blocks).freeze(blocks, ['block_3.up'])
-    with pytest.raises(ArgumentError, match='keras.layers.Layer'):
-        tailor(model).attach(model, None, (('module',),), print, [None])
 
 
 def test_a_tower_is_cut_in_its_second_call(hands):
@@ -340,3 +338,148 @@ def test_a_head_may_have_the_name_of_a_layer(cases, hands, name):
     made = apply(model, recipe, inputs, projection_head=head).model
     assert hands.call(made, inputs).shape == (4, 3)
     assert hands.reached(made, inputs) == hands.trainable(made)
+
+
+def test_what_a_layer_does_to_its_tensor_in_training_alone_is_not_cut_off():
+    import keras
+
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.seed = keras.layers.Dense(64), keras.random.SeedGenerator(1)
+
+        def call(self, x, training=None):
+            x = self.dense(x)
+            return {'last_hidden_state': keras.random.dropout(x, 0.5, seed=self.seed) if training else x}
+
+    x = np.ones((4, 4), np.float32)
+    model = finetuner.to_embedding_model(Net(), inputs=x)
+    assert (keras.ops.convert_to_numpy(model(x, training=True)) == 0).any()
+    assert not (keras.ops.convert_to_numpy(model(x, training=False)) == 0).any()
+
+
+@pytest.mark.parametrize('nested', [True, False])
+def test_frozen_norms_stand_still_however_deep(nested, hands, tmp_path):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    norms = [
+        keras.layers.SpectralNormalization(keras.layers.Conv2D(8, 3), name='spectral'),
+        keras.layers.BatchNormalization(name='batch'),
+    ]
+    inside = keras.Sequential([keras.Input((6, 6, 3)), *norms], name='inside')
+    middle = keras.Sequential([keras.Input((6, 6, 3)), inside], name='middle')
+    inputs = keras.Input((6, 6, 3))
+    pooled = keras.layers.GlobalAveragePooling2D(name='pooled')(middle(inputs))
+    general = keras.Model(inputs, keras.layers.Dense(3, name='scores')(pooled))
+    x = np.random.default_rng(0).standard_normal((4, 6, 6, 3)).astype(np.float32)
+    frozen = ['middle'] if nested else ['spectral', 'batch']
+    model = finetuner.to_embedding_model(general, 'pooled', inputs=x, freeze=frozen, output_dim=2)
+    model.save(tmp_path / 'model.keras')
+    for tailored in (model, keras.saving.load_model(tmp_path / 'model.keras')):
+        before = {**hands.weights(tailored), **hands.statistics(tailored)}
+        one = hands.call(tailored, x[:1], training=True)
+        np.testing.assert_allclose(one, hands.call(tailored, x, training=True)[:1], atol=1e-6)
+        hands.train(tailored, x)
+        after = {**hands.weights(tailored), **hands.statistics(tailored)}
+        still = {name for name in before if np.array_equal(before[name], after[name])}
+        assert before.keys() - still == {'projection.kernel', 'projection.bias'}
+        assert all(any(norm in name for name in still) for norm in ('spectral', 'batch'))
+
+
+def test_a_recipe_finds_layers_that_have_other_numbers_now(hands, tmp_path):
+    import json
+
+    import keras
+
+    from finetuner.tailor import Recipe, rebuild, recipe_of
+
+    code = """
+def build():
+    import keras
+    inside = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8), keras.layers.Dense(8)])
+    rest = [keras.layers.Dense(8), keras.layers.Dense(8), keras.layers.Dense(3, activation='softmax')]
+    return keras.Sequential([keras.Input((6,)), inside, *rest])
+"""
+    space = {}
+    exec(code, space)
+    x = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    general = space['build']()
+    third = general.layers[1].name
+    model = finetuner.to_embedding_model(general, third, inputs=x, freeze_layer=-1, output_dim=2)
+    recipe = Recipe.from_dict(json.loads(json.dumps(recipe_of(model).to_dict())))
+    again = rebuild(space['build'](), recipe, x)
+    assert len(again.weights) == len(model.weights) == 8
+    again.set_weights(model.get_weights())
+    np.testing.assert_allclose(hands.call(again, x), hands.call(model, x), atol=1e-6)
+    assert [v.trainable for v in again.weights] == [v.trainable for v in model.weights]
+    np.savez(tmp_path / 'weights.npz', *model.get_weights())
+    np.save(tmp_path / 'vectors.npy', hands.call(model, x))
+    (tmp_path / 'recipe.json').write_text(json.dumps(recipe.to_dict()))
+    run(
+        f"""
+import json
+from pathlib import Path
+import numpy as np
+import keras
+from finetuner.tailor import Recipe, rebuild
+{code}
+folder = Path({str(tmp_path)!r})
+x = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+_ = [keras.layers.Dense(2) for _ in range(2)]
+model = rebuild(build(), Recipe.from_dict(json.loads((folder / 'recipe.json').read_text())), x)
+model.set_weights(list(np.load(folder / 'weights.npz').values()))
+vectors = keras.ops.convert_to_numpy(model(x, training=False))
+np.testing.assert_allclose(vectors, np.load(folder / 'vectors.npy'), atol=1e-6)
+""",
+        KERAS_BACKEND=keras.backend.backend(),
+    )
+    other = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8), keras.layers.ReLU()])
+    with pytest.raises(ModelError, match='names the layer .* a Dense; this model has none'):
+        rebuild(other, recipe, x)
+
+
+def test_ways_that_hang_on_values_are_cut_or_refused_in_words():
+    import keras
+
+    class Early(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.scores = (keras.layers.Dense(n, name=f'n{n}') for n in (8, 9, 3))
+
+        def call(self, x):
+            y = self.first(x)
+            if keras.ops.max(y) > 1e9:
+                return keras.ops.softmax(self.scores(y))
+            return keras.ops.softmax(self.scores(self.second(y)))
+
+    class Loops(Early):
+        def call(self, x):
+            y = self.first(x)
+            y = keras.ops.cond(keras.ops.sum(y) > 1e9, lambda: y, lambda: keras.ops.tanh(self.second(y))[:, :8])
+            return keras.ops.softmax(self.scores(y))
+
+    x = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    data = (np.concatenate([x] * 4), np.arange(16) % 2)
+    for general in (Early(), Loops()):
+        before = finetuner.to_embedding_model(general, 'n8', inputs=x, output_dim=2)
+        finetuner.fit(before, data, epochs=1)
+        assert finetuner.embed(before, x).shape == (4, 2)
+    engine = keras.backend.backend()
+    after = finetuner.to_embedding_model(Early(), 'n9', inputs=x, output_dim=2)
+    for use in (lambda: finetuner.embed(after, x), lambda: finetuner.fit(after, data, epochs=1)):
+        if engine == 'torch':
+            use()
+            continue
+        with pytest.raises(ModelError, match=f'{engine} cannot compile .*keras.ops.where or keras.ops.cond'):
+            use()
+    if engine == 'jax':
+        with pytest.raises(ModelError, match='n9 runs within keras.ops.cond or a loop'):
+            finetuner.to_embedding_model(Loops(), 'n9', inputs=x)
+        return
+    inside = finetuner.to_embedding_model(Loops(), 'n9', inputs=x)
+    if engine == 'torch':
+        assert finetuner.embed(inside, x).shape == (4, 9)
+    else:
+        with pytest.raises(ModelError, match='ends within a branch'):
+            finetuner.embed(inside, x)

@@ -372,3 +372,88 @@ def test_what_cannot_be_cut_or_called_is_refused(models, hands):
     with pytest.raises(ModelError, match=r'int64 \(2, 3, 8, 8\).*kernel.*input_dtype') as refused:
         finetuner.display(models['cnn'].build(), (3, 8, 8), 'int64')
     assert '\n' not in str(refused.value) and 'Traceback' not in str(refused.value)
+
+
+def test_what_a_layer_does_to_its_tensor_in_training_alone_is_not_cut_off(hands):
+    import paddle
+    from paddle import nn
+
+    class Block(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.dense = nn.Linear(4, 64)
+
+        def forward(self, x):
+            return nn.functional.dropout(self.dense(x), 0.5, training=self.training), None
+
+    class Net(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.block, self.head = Block(), nn.Linear(64, 3)
+
+        def forward(self, x):
+            return self.head(self.block(x)[0])
+
+    cut = finetuner.to_embedding_model(Net(), 'block', inputs=paddle.ones([4, 4]))
+    assert (hands.call(cut, np.ones((4, 4), np.float32), training=True) == 0).any()
+    assert not (hands.call(cut, np.ones((4, 4), np.float32)) == 0).any()
+
+
+@pytest.mark.parametrize('name', ['mlp', 'vgg', 'choosing', 'lstm', 'pair', 'tower', 'text'])
+def test_it_is_compiled_and_saved_by_paddle_jit(models, hands, name, tmp_path):
+    import paddle
+
+    case = models[name]
+    model = tailored(case, output_dim=5)
+    expected = hands.call(model, case.inputs())
+    args, kwargs = finetuner.inference.arguments(model.forward, encoder(model).native(case.inputs()))
+    given = [*args, *kwargs.values()]
+    open_ = finetuner.inference.leaves(lambda x: paddle.static.InputSpec([None, *x.shape[1:]], x.dtype), given)
+    compiled = paddle.jit.to_static(model, input_spec=open_, full_graph=True)
+    np.testing.assert_allclose(encoder(compiled).embed(case.inputs()), expected, atol=1e-6)
+    paddle.jit.save(compiled, str(tmp_path / 'model'))
+    tensors = []
+    finetuner.inference.leaves(lambda x: tensors.append(x[:3]), given)
+    again = paddle.jit.load(str(tmp_path / 'model'))
+    np.testing.assert_allclose(again(*tensors).numpy(), expected[:3], atol=1e-6)
+
+
+def test_its_forward_has_the_arguments_of_the_model(models):
+    import inspect
+
+    case = models['text']
+    general, model = case.build(), tailored(case, output_dim=5)
+    assert inspect.signature(model.forward) == inspect.signature(general.forward)
+    assert inspect.signature(model.body.forward) == inspect.signature(general.forward)
+
+
+@pytest.mark.parametrize('kind', ['BatchNorm2D', 'BatchNorm', 'InstanceNorm2D', 'SpectralNorm'])
+def test_frozen_norms_stand_still_whatever_they_were_told(kind, hands):
+    import paddle
+    from paddle import nn
+
+    options = {'BatchNorm2D': {'use_global_stats': False}, 'BatchNorm': {'trainable_statistics': True}}
+
+    class Net(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Conv2D(3, 8, 3), nn.Linear(8, 4)
+            self.norm = getattr(nn, kind)([8, 3, 3, 3] if kind == 'SpectralNorm' else 8, **options.get(kind, {}))
+
+        def forward(self, x):
+            if kind == 'SpectralNorm':
+                x = nn.functional.conv2d(x, self.norm(self.conv.weight))
+            else:
+                x = self.norm(self.conv(x))
+            return self.head(x.mean([2, 3]))
+
+    inputs = np.random.default_rng(0).standard_normal((4, 3, 6, 6)).astype(np.float32)
+    model = finetuner.to_embedding_model(Net(), 'head', inputs=inputs, freeze=['norm'], output_dim=2)
+    before = hands.statistics(model)
+    whole = hands.call(model, inputs, training=True)
+    np.testing.assert_allclose(hands.call(model, inputs[:1], training=True), whole[:1], atol=1e-6)
+    hands.train(model, inputs)
+    after = hands.statistics(model)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert bool(before) == (kind != 'InstanceNorm2D')  # which has none
+    assert paddle.is_grad_enabled()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from finetuner.errors import ArgumentError
+from finetuner.errors import ArgumentError, ModelError
 from finetuner.tailor.base import Arguments, Pooling, Recipe, plan
 from finetuner.tailor.blocks import blocks
 from finetuner.tailor.layers import Call, find, listed, sample
@@ -68,17 +68,32 @@ def test_names_count_calls_as_the_original_did_and_containers_do_not_count():
 
 def test_the_default_cut_is_the_last_layer_that_represents_before_the_head():
     recipe, why = plan(MLP, Arguments())
-    assert recipe == Recipe('2')
+    assert recipe == Recipe('2', places=(('2', 2, 'ReLU'),), layers=len(MLP))
     assert 'relu_3 (2)' in why and 'linear_5' in why and 'multiple of 8' in why
     recipe, why = plan(_resnet(), Arguments())
-    assert recipe == Recipe('avgpool', pooling=Pooling('mean', 1, 256))
+    assert recipe[:5] == Recipe('avgpool', pooling=Pooling('mean', 1, 256))[:5]
     assert 'it is called fc' in why
 
 
 def test_a_model_without_a_head_stays_whole_and_its_tokens_are_pooled():
     recipe, why = plan(_bert(), Arguments())
-    assert recipe == Recipe('', pooling=Pooling('mean', -1, 32))
+    assert recipe == Recipe('', pooling=Pooling('mean', -1, 32), layers=len(_bert()))
     assert 'Nothing is cut off' in why
+
+
+def test_a_recipe_goes_by_rows_where_layers_are_numbered_anew():
+    before = rows(('dense', 'Dense', (8,), 72), ('dense_1', 'Dense', (8,), 72), ('dense_2', 'Dense', (3,), 27))
+    after = rows(('dense_1', 'Dense', (8,), 72), ('dense_2', 'Dense', (8,), 72), ('dense_3', 'Dense', (3,), 27))
+    recipe = plan(before, Arguments(layer_name='dense_1#1', freeze=['dense'])).recipe
+    moved = Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))).located(after, numbered=True)
+    assert (moved.at, moved.frozen) == ('dense_2', ('dense_1',))
+    with pytest.raises(ModelError, match="names the layer 'dense', a Dense; this model has none"):
+        recipe.located(after, numbered=False)
+    longer = rows(('dense', 'Dense', (8,), 72), ('dense_1', 'ReLU', (8,), 0))
+    with pytest.raises(ModelError, match="'dense_1', a Dense; this model has a ReLU there"):
+        recipe.located(longer, numbered=True)
+    old = {name: value for name, value in recipe.to_dict().items() if name not in ('places', 'layers')}
+    assert Recipe.from_dict(old).located(after, numbered=True).at == 'dense_1'
 
 
 @pytest.mark.parametrize('name', ['relu_3', '2', 'ReLU_3', 're*'])

@@ -19,6 +19,7 @@ from finetuner.inference import leaves
 from finetuner.tailor.base import Arguments, Recipe, apply, plan, tailor
 from finetuner.tailor.kernels import kernels
 from finetuner.tailor.layers import PARAMETER
+from tests.tailor.case import Case
 
 pytestmark = pytest.mark.backends('torch', 'keras-tensorflow', 'keras-torch', 'keras-jax', 'paddle')
 
@@ -64,6 +65,39 @@ def test_the_cut_gives_what_the_layer_gave(case, hands):
     np.testing.assert_allclose(hands.call(cut.model, inputs), expected, rtol=1e-6, atol=1e-6)
     one = leaves(lambda x: x[:1], inputs)  # another number of items
     np.testing.assert_allclose(hands.call(cut.model, one), expected[:1], rtol=1e-5, atol=1e-5)
+
+
+def test_what_was_cut_is_cut_again(case, hands):
+    model, inputs = case.build(), case.inputs()
+    whole = layers_of(model, inputs)
+    cut = apply(model, planned(model, inputs, layer_name=case.layer)._replace(pooling=None), inputs).model
+    left = layers_of(cut, inputs)
+    often = {x.path for x in whole if x.call > 1}
+    early = next(
+        (x for x in left if x.embeds and x.path and general(x.path, {y.path for y in whole}) not in often), None
+    )
+    if early is None:
+        pytest.skip('in a graph, the calls that are left are counted anew')
+    at = general(early.path, {x.path for x in whole})
+    expected = apply(model, Recipe(at, early.call), inputs).model
+    again = apply(cut, Recipe(early.path, early.call), inputs).model
+    np.testing.assert_allclose(hands.call(again, inputs), hands.call(expected, inputs), rtol=1e-6, atol=1e-6)
+    assert {general(p, hands.weights(model)) for p in hands.weights(again)} == {
+        general(p, hands.weights(model)) for p in hands.weights(expected)
+    }
+
+
+def test_the_last_layer_of_what_was_cut_is_listed_and_can_be_the_last_again(case, hands):
+    model, inputs = case.build(), case.inputs()
+    cut = apply(model, planned(model, inputs, layer_name=case.layer)._replace(pooling=None), inputs).model
+    paths = {x.path for x in layers_of(model, inputs)}
+    last = [x for x in layers_of(cut, inputs) if x.path and general(x.path, paths) == case.path and x.embeds]
+    if case.path and not last and case.main is not Case._field_defaults['main']:
+        pytest.skip('the cut is at a layer within it, which made the main one of its tensors')
+    assert bool(last) == bool(case.path)
+    for layer in last[-1:]:
+        again = apply(cut, Recipe(layer.path, layer.call), inputs).model
+        np.testing.assert_allclose(hands.call(again, inputs), hands.call(cut, inputs), rtol=1e-6, atol=1e-6)
 
 
 def test_it_embeds_and_weights_before_the_cut_are_unchanged(case, hands):

@@ -181,18 +181,30 @@ def no_gradient() -> Any:
     return import_module('torch').no_grad() if keras.backend.backend() == 'torch' else nullcontext()
 
 
-def run(model: Any, inputs: Arguments, watcher: Watcher | None = None) -> tuple[Any, set[int]]:
-    """What the model gives in evaluation, or where the watcher stops it, and the ids of the variables it looked at.
+@contextmanager
+def _same_chance() -> Iterator[None]:
+    # On torch, layers of dropout that were given no seed draw from the generator of the process.
+    if keras.backend.backend() != 'torch':
+        yield
+        return
+    torch = import_module('torch')
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
 
-    It leaves no trace on the model.
+
+def run(model: Any, inputs: Arguments, watcher: Watcher | None = None, training: bool = False) -> tuple[Any, set[int]]:
+    """What the model gives, or where the watcher stops it, and the ids of the variables it looked at.
+
+    It leaves no trace on the model, and chance is the same each time.
     """
     args, kwargs = inputs
     if not all(layer.built for layer in [model, *tree(model)]):
         with no_gradient():
             model(*args, training=False, **kwargs)
-    with Reads() as scope, no_gradient(), watched(watcher or Watcher()):
+    with Reads() as scope, no_gradient(), _same_chance(), watched(watcher or Watcher()):
         try:
-            output = model(*args, training=False, **kwargs)
+            output = model(*args, training=training, **kwargs)
         except Stopped as stopped:
             if stopped.watcher is not watcher:
                 raise

@@ -1,8 +1,8 @@
 """A Keras 3 model or layer as an encoder, on any engine."""
 
 import json
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -11,6 +11,7 @@ import numpy as np
 from finetuner import inference
 from finetuner.backends.keras import parts, stop  # noqa: F401, so that Keras knows them when it makes a model again
 from finetuner.backends.keras.calls import spread
+from finetuner.backends.keras.compiling import compiled
 from finetuner.backends.keras.places import freeze, places
 from finetuner.errors import CheckpointError
 from finetuner.tailor.layers import topmost
@@ -48,14 +49,15 @@ class Encoder(inference.Encoder):
     def place(self, device: str | None) -> None:
         self.device = inference.wanted_device(device, _has_gpu(), f'Keras on {keras.backend.backend()}')
 
-    def scope(self) -> Any:
-        """Where to build and call: needed only to keep a GPU out of it, for Keras takes one by itself.
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Where to build and call: it keeps a GPU out, for Keras takes one by itself, and says what cannot be compiled.
 
         A scope that names the device in another way than the weights do would cut gradients off on the torch engine.
         """
-        if not (self.device == 'cpu' and _has_gpu()):
-            return nullcontext()
-        return keras.device('cpu' if keras.backend.backend() == 'torch' else 'cpu:0')
+        place = 'cpu' if keras.backend.backend() == 'torch' else 'cpu:0'
+        with compiled(self.model), keras.device(place) if self.device == 'cpu' and _has_gpu() else nullcontext():
+            yield
 
     def native(self, inputs: Inputs) -> Inputs:
         """Arrays and tensors of any library as numpy arrays, which Keras takes to its engine."""

@@ -71,6 +71,15 @@ class Normalize(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable('finetuner')
+class SpectralNormalization(keras.layers.SpectralNormalization):
+    """As Keras' own, and still where it is not trained: that one writes its kernel anew whenever others train."""
+
+    def call(self, inputs: Any, training: bool | None = False) -> Any:
+        """What the layer within gives."""
+        return super().call(inputs, training=bool(training) and self.trainable)
+
+
+@keras.saving.register_keras_serializable('finetuner')
 class Tailored(keras.Model):
     """A model that is no graph, followed by pooling and head; it is called as the model is."""
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from finetuner.backends.keras.parts import SpectralNormalization
+
 
 def opaque(layer: Any) -> bool:
     """Whether what a layer calls is no business of others: how often a cell runs, and on what, is the engine's."""
@@ -69,6 +71,14 @@ def freeze(part: Any) -> None:
     """Stop the training of a layer with all that it holds, or of a weight."""
     part.trainable = True  # Keras 3.15 on TensorFlow: to assign what is there already does not reach what it holds
     part.trainable = False
+    for layer in [part, *tree(part)] if isinstance(part, keras.layers.Layer) else []:
+        stand_still(layer)
+
+
+def stand_still(layer: Any) -> None:
+    """Make SpectralNormalization one that does not change where it is not trained; nothing happens to others."""
+    if type(layer) is keras.layers.SpectralNormalization:
+        object.__setattr__(layer, '__class__', SpectralNormalization)
 
 
 def paths(model: Any) -> dict[str, Any]:

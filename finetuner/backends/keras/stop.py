@@ -8,6 +8,7 @@ import keras
 from finetuner.backends.keras.calls import Arguments, Stopped, Watcher, described, filled, prepare, run, watched
 from finetuner.backends.keras.duplicate import Held
 from finetuner.backends.keras.places import children, places
+from finetuner.errors import ModelError
 
 
 class Part(keras.layers.Layer):
@@ -69,7 +70,10 @@ class Stop(keras.Model):
             if stopped.watcher is not watcher:
                 raise
             return stopped.output
-        raise RuntimeError(f'{self.held.content.name} did not call {self.at} {self.number} times.')
+        raise ModelError(
+            f'{self.held.content.name} did not call {self.at} {self.number} times: it takes another way with these '
+            f'inputs, or the layer is in a loop that {keras.backend.backend()} compiles. Cut at a layer before it.'
+        )
 
     def get_config(self) -> dict[str, Any]:
         general = keras.saving.serialize_keras_object(self.held.content)

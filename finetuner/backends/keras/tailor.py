@@ -1,5 +1,6 @@
 """Tailor's verbs for Keras 3 on any engine: graphs are wired anew, other models are stopped in the middle."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,13 +9,14 @@ import numpy as np
 
 from finetuner import inference
 from finetuner.backends.keras.calls import Arguments, Event, Watcher, run, spread
+from finetuner.backends.keras.compiling import depends_on_values
 from finetuner.backends.keras.duplicate import duplicate
 from finetuner.backends.keras.graph import fresh, is_chain, is_graph
 from finetuner.backends.keras.parts import MASKS, Pool, Tailored, fits, free, made
-from finetuner.backends.keras.places import places, tree, weights
+from finetuner.backends.keras.places import places, stand_still, tree, weights
 from finetuner.backends.keras.stop import Stop
-from finetuner.backends.keras.wiring import count, wired
-from finetuner.errors import ArgumentError, ModelError, nearest
+from finetuner.backends.keras.wiring import wired
+from finetuner.errors import ModelError, nearest
 from finetuner.tailor import base, layers
 from finetuner.tailor.layers import inside
 from finetuner.tailor.recipe import Pooling
@@ -31,6 +33,7 @@ class Tailor(base.Tailor):
     """Tailors Keras models."""
 
     framework = 'keras'
+    numbered = True
     in_place_of_adapters = (
         'Keras has its own: call enable_lora(rank) of the Dense, EinsumDense, Embedding and convolution layers that '
         'shall have one, set trainable=False where the rest shall stand still, and tune the model without adapter.'
@@ -94,6 +97,7 @@ class Tailor(base.Tailor):
                 vars(part).setdefault(BEFORE, part.trainable)
             for part in below:
                 _set_trainable(part, False)
+                stand_still(part)
 
     def unfreeze(self, model: Any, paths: Sequence[str]) -> None:
         found = places(model)
@@ -114,25 +118,25 @@ class Tailor(base.Tailor):
             return base.Cut(model, 'whole')
         if event.shape is None:
             raise ModelError(f'{at or "The model"} gives no tensor, so the model cannot end there.')
+        ends = [(watcher, event)]
         if event is root and not (is_graph(model) or is_chain(model)):
-            watcher = Watcher(keep=None)
-            run(model, given, watcher)
             # What makes the main tensor runs last; what else the model gives need not run.
-            root = next(event for event in watcher.started if event.layer is model)
-            event = [e for e in watcher.ended if e is root or e.output is root.output][-2:][0]
-        chain = [event]
-        while chain[0] is not root and chain[0].parent is not None:
-            chain.insert(0, chain[0].parent)
-        ended = wired(watcher, chain, given)
-        for other in _others(given):
-            expected = _event(_watch(model, other, event.layer), event.layer, count(watcher.ended, event)).output
-            if not _equal(run(ended, other)[0], expected):
-                raise ModelError(
-                    f'{at or type(model).__name__} gives other numbers when the model ends there; cut at a layer '
-                    f'that is called directly by the model.'
-                )
-        way = 'wrapper' if any(isinstance(x, Stop) for x in [ended, *tree(ended)]) else 'graph'
-        return base.Cut(ended, 'structural' if type(ended) is keras.Sequential else way)
+            every = _watch(model, given, keep=None)
+            whole = next(e for e in every.started if e.layer is model)
+            ends.insert(0, (every, [e for e in every.ended if e is whole or e.output is whole.output][-2:][0]))
+        checks = _expected(model, given, layer, call)
+        for watcher, event in ends:
+            chain = [event]
+            while chain[0].parent is not None:
+                chain.insert(0, chain[0].parent)
+            ended = wired(watcher, chain, given)
+            if all(_equal(run(ended, other, training=mode)[0], value) for other, mode, value in checks):
+                way = 'wrapper' if any(isinstance(x, Stop) for x in [ended, *tree(ended)]) else 'graph'
+                return base.Cut(ended, 'structural' if type(ended) is keras.Sequential else way)
+        raise ModelError(
+            f'{at or type(model).__name__} gives other numbers when the model ends there; cut at a layer that is '
+            f'called directly by the model.'
+        )
 
     def attach(
         self,
@@ -142,8 +146,6 @@ class Tailor(base.Tailor):
         module: Any,
         kernels: Sequence[np.ndarray | None],
     ) -> Any:
-        if module is not None and not isinstance(module, keras.layers.Layer):
-            raise ArgumentError(f'projection_head={module!r}: expected a keras.layers.Layer or keras.Model.')
         graph = is_graph(model) or (is_chain(model) and hasattr(model, 'inputs'))
         dtype = keras.backend.result_type(model.outputs[0].dtype if graph else model.compute_dtype, 'float32')
         taken = {part.name for part in (model.operations if is_graph(model) else model._flatten_layers())}
@@ -188,8 +190,9 @@ def _native(inputs: Inputs) -> Inputs:
 
 def _uncallable(inputs: Inputs, error: Exception) -> str:
     given = inference.leaves(lambda x: f'{tuple(x.shape)} {x.dtype}', inputs)
+    said = ' '.join(re.sub(r'\x1b\[\d*m', '', str(error)).split())  # without colours; Keras prints whole tensors
     return (
-        f'The model cannot be called with {given}: {error}\n'
+        f'The model cannot be called with {given}: {said[:300]}{"…" * (len(said) > 300)} '
         f'Give the shape of one item as input_size=… and its type as input_dtype=…, or a batch as inputs=….'
     )
 
@@ -224,10 +227,35 @@ def _event(watcher: Watcher, layer: Any, call: int) -> Event:
     return calls[call - 1]
 
 
-def _watch(model: Any, inputs: Arguments, *keep: Any) -> Watcher:
+def _watch(model: Any, inputs: Arguments, keep: Any = (), training: bool = False) -> Watcher:
     watcher = Watcher(keep=keep)
-    run(model, inputs, watcher)
+    run(model, inputs, watcher, training)
     return watcher
+
+
+def _expected(model: Any, inputs: Arguments, layer: Any, call: int) -> list[tuple[Arguments, bool, Any]]:
+    # In training too, where dropout that is no layer shows.
+    found = []
+    others = _others(inputs)
+    for batch, training in [*((other, False) for other in others), (others[0], True)]:
+        try:
+            watcher = _watch(model, batch, [layer], training)
+        except Exception:
+            if not training:
+                raise
+            continue  # what the model itself cannot do, the one that ends need not
+        output = _event(watcher, layer, call).output
+        try:
+            keras.ops.convert_to_numpy(output)
+        except Exception as error:
+            if not depends_on_values(error):
+                raise
+            raise ModelError(
+                f'{layer.name} runs within keras.ops.cond or a loop, which {keras.backend.backend()} compiles as a '
+                f'whole, so no model can end there. Cut at a layer before it, with layer_name=….'
+            ) from error
+        found.append((batch, training, output))
+    return found
 
 
 def _others(inputs: Arguments) -> list[Arguments]:

@@ -14,7 +14,7 @@ from finetuner.backends.paddle import ops, paddle
 from finetuner.backends.paddle.encoder import Encoder
 from finetuner.backends.paddle.parts import eager, layers_of, loose, weights
 from finetuner.backends.paddle.stopped import CutOff, Stopped
-from finetuner.backends.paddle.tracing import activation, entered_until, run, same_tensor, undisturbed
+from finetuner.backends.paddle.tracing import activation, entered_until, run, same_tensor, undisturbed, watch
 from finetuner.errors import ModelError
 from finetuner.inference import leaves
 from finetuner.tailor.base import Cut
@@ -78,7 +78,7 @@ def _verify(got: Any, expected: Any) -> None:
         what = tuple(got.shape) if isinstance(got, paddle.Tensor) else type(got).__name__
         raise ModelError(f'gives {what} in place of {tuple(expected.shape)}')
     wanted = ops.to_numpy(expected)
-    scale = float(np.abs(wanted).max()) if wanted.size else 0.0
+    scale = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0))
     if not np.allclose(ops.to_numpy(got), wanted, rtol=1e-6, atol=1e-6 * max(scale, 1e-6), equal_nan=True):
         raise ModelError('gives other numbers')
 
@@ -126,7 +126,7 @@ def _reached(model: Any, inputs: Inputs, at: str, call: int) -> set[int]:
     own = list(weights(model).values())
     flags = [p.stop_gradient for p in own]
     found: list[Any] = []
-    handle = layers_of(model)[at].register_forward_post_hook(lambda layer, args, output: found.append(output))
+    handle = watch(layers_of(model)[at], lambda layer, args, output: found.append(output))
     try:
         with undisturbed(model), paddle.enable_grad():
             for layer in model.sublayers(include_self=True):

@@ -1,6 +1,6 @@
 """A Paddle layer as an encoder."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,9 @@ class Encoder(inference.Encoder):
 
     def call(self, inputs: Inputs) -> Any:
         """What the model gives for a batch in its present mode."""
-        args, kwargs = inference.arguments(entrance(self.model), self.native(inputs))
+        forward = self.model.forward
+        compiled = getattr(forward, 'dygraph_function', forward)  # paddle.jit hides the signature
+        args, kwargs = inference.arguments(compiled, self.native(inputs))
         return self.model(*args, **kwargs)
 
     def forward(self, inputs: Inputs) -> Any:
@@ -75,10 +77,3 @@ class Encoder(inference.Encoder):
 
 def _holds_numbers(buffer: Any) -> bool:
     return buffer is not None and bool(buffer._is_initialized())
-
-
-def entrance(model: Any) -> Callable[..., Any]:
-    """The forward whose signature says how a model is called: that of the innermost of those around each other."""
-    while hasattr(model, 'called_like'):
-        model = model.called_like
-    return model.forward

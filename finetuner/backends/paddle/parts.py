@@ -5,6 +5,8 @@ from typing import Any
 from finetuner.backends.paddle import paddle
 
 _nn = paddle.nn
+TENSORS = (paddle.Tensor, paddle.pir.Value)
+"""Tensors, and what stands for them while paddle.jit reads a model."""
 StaticFunction = paddle.jit.dy2static.program_translator.StaticFunction
 _STATISTICS = (
     ((_nn.BatchNorm, _nn.layer.norm._BatchNormBase), ('_mean', '_variance')),

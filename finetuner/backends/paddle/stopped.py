@@ -4,8 +4,9 @@ import threading
 from typing import Any
 
 from finetuner.backends.paddle import paddle
+from finetuner.backends.paddle.around import Around
 from finetuner.backends.paddle.parts import layers_of
-from finetuner.backends.paddle.tracing import main
+from finetuner.backends.paddle.tracing import main, watch
 from finetuner.errors import ModelError
 
 
@@ -17,7 +18,7 @@ class _Stop(BaseException):  # no Exception, which the model might catch
 
 class _End:
     # A hook that stays: Paddle iterates over a layer's hooks, so none may come and go while another thread calls it.
-    stops = True
+    ends = True
 
     def __init__(self, call: int) -> None:
         self.call = call
@@ -31,6 +32,29 @@ class _End:
                 raise _Stop(self, main(output))
 
 
+class _Run:
+    # One call of a model, to its end; what the layer gave there is kept.
+    def __init__(self, end: _End) -> None:
+        self.end, self.found = end, None
+
+    def __enter__(self) -> '_Run':
+        self.end.left[threading.get_ident()] = self.end.call
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        self.end.left.pop(threading.get_ident(), None)
+        own = isinstance(error, _Stop) and error.end is self.end  # it may be the end of another one around this
+        self.found = error.output if own else None
+        return own
+
+    def output(self, at: str) -> Any:
+        if self.found is None:
+            raise ModelError(
+                f'The model ended before call {self.end.call} of {at}: it takes another way with these inputs.'
+            )
+        return self.found
+
+
 class CutOff(paddle.nn.Layer):
     """Stands where a layer was that runs only after the cut."""
 
@@ -39,7 +63,7 @@ class CutOff(paddle.nn.Layer):
         raise ModelError('This layer was cut off, and with these inputs the model wants it: it takes another way.')
 
 
-class Stopped(paddle.nn.Layer):
+class Stopped(Around):
     """Gives what a layer gives, and runs nothing after it.
 
     Args:
@@ -53,30 +77,20 @@ class Stopped(paddle.nn.Layer):
         self.model = model
         self.at, self.end = at, _End(call)
         if at:
-            layers_of(model)[at].register_forward_post_hook(self.end)
+            watch(layers_of(model)[at], self.end)
 
     @property
-    def called_like(self) -> Any:
+    def within(self) -> Any:
         """The layer whose forward says how this one is called."""
         return self.model
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def run(self, *args: Any, **kwargs: Any) -> Any:
         """The main tensor of the layer's output."""
         if not self.at:
             return main(self.model(*args, **kwargs))
-        thread, end = threading.get_ident(), self.end
-        end.left[thread] = end.call
-        try:
+        with _Run(self.end) as reached:  # no try, which paddle.jit does not read
             self.model(*args, **kwargs)
-        except _Stop as reached:
-            if reached.end is not end:  # of another one around this
-                raise
-            return reached.output
-        finally:
-            end.left.pop(thread, None)
-        raise ModelError(
-            f'The model ended before call {end.call} of {self.at}: it takes another way with these inputs.'
-        )
+        return reached.output(self.at)
 
     def extra_repr(self) -> str:
         return f'ends at {self.at!r}' + (f', call {self.end.call}' if self.end.call > 1 else '')

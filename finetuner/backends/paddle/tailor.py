@@ -16,6 +16,11 @@ from finetuner.typing import Inputs
 BEFORE = '_trained_before_freeze'
 """What `freeze` notes on a layer: its own weights by name, and whether they trained; it is copied with the layer."""
 
+STATISTICS = '_statistics_before_freeze'
+"""What `freeze` notes on a BatchNorm: how it was told to use its statistics."""
+
+_BY_STATISTICS = '_use_global_stats', '_trainable_statistics'
+
 
 class Tailor(base.Tailor):
     """Works on what the layer calls, seen by hooks."""
@@ -50,6 +55,9 @@ class Tailor(base.Tailor):
                 if '_mean' in parts.statistics(layer):
                     layer.training = False
                     if not stands_still(layer):
+                        vars(layer)[STATISTICS] = {name: vars(layer).get(name) for name in _BY_STATISTICS}
+                        layer._use_global_stats = True  # False would normalise by the batch in any mode
+                        layer._trainable_statistics = False
                         layer.register_forward_pre_hook(_stand_still)
 
     def unfreeze(self, model: Any, paths: Sequence[str]) -> None:
@@ -60,6 +68,7 @@ class Tailor(base.Tailor):
             for layer in filter(stands_still, layers):
                 for key in [key for key, hook in layer._forward_pre_hooks.items() if hook is _stand_still]:
                     del layer._forward_pre_hooks[key]
+                vars(layer).update(vars(layer).pop(STATISTICS))
                 layer.training = model.training
 
     def cut(self, model: Any, at: str, call: int, inputs: Inputs) -> base.Cut:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from finetuner.backends.paddle import paddle
-from finetuner.backends.paddle.encoder import entrance
+from finetuner.backends.paddle.around import Around
+from finetuner.backends.paddle.parts import TENSORS
 from finetuner.losses import distances, pooling
 from finetuner.tailor.recipe import Pooling
 
@@ -51,35 +52,37 @@ class Normalize(paddle.nn.Layer):
         return distances.normalize(x)
 
 
-class Tailored(paddle.nn.Layer):
+class Tailored(Around):
     """A body, pooling and a head; called as the body is."""
 
     def __init__(self, body: Any, pool: Pool | None, head: Any) -> None:
         super().__init__()
         self.body, self.pool, self.projection = body, pool, head
-        self.names = list(inspect.signature(entrance(body)).parameters)
+        self.names = list(inspect.signature(body.forward).parameters)
 
     @property
-    def called_like(self) -> Any:
+    def within(self) -> Any:
         """The layer whose forward says how this one is called."""
         return self.body
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def run(self, *args: Any, **kwargs: Any) -> Any:
         """(B, D) vectors."""
         x = self.body(*args, **kwargs)
         if self.pool is not None:
-            x = self.pool(x, _mask(x, self.pool.how.axis, {**dict(zip(self.names, args, strict=False)), **kwargs}))
+            x = self.pool(x, _mask(self.names, x, self.pool.how.axis, args, kwargs))
         return x if self.projection is None else self.projection(x)
 
 
-def _mask(x: Any, axis: int, inputs: Mapping[str, Any]) -> Any:
-    if x.ndim != 3 or axis != -1:
+@paddle.jit.not_to_static  # type: ignore[untyped-decorator]
+def _mask(names: Sequence[str], x: Any, axis: int, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    if len(x.shape) != 3 or axis != -1:
         return None
+    inputs: Mapping[str, Any] = {**dict(zip(names, args, strict=False)), **kwargs}
     if len(inputs) == 1 and isinstance(only := next(iter(inputs.values())), Mapping):
         inputs = only
     for name in MASKS:
         mask = inputs.get(name)
-        if isinstance(mask, paddle.Tensor) and list(mask.shape) == list(x.shape[:2]):
+        if isinstance(mask, TENSORS) and list(mask.shape) == list(x.shape[:2]):
             return mask
     return None
 

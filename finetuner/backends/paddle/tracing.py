@@ -6,7 +6,7 @@ from typing import Any
 
 from finetuner.backends.paddle import paddle
 from finetuner.backends.paddle.encoder import Encoder
-from finetuner.backends.paddle.parts import layers_of, loose, statistics, weights
+from finetuner.backends.paddle.parts import TENSORS, layers_of, loose, statistics, weights
 from finetuner.errors import ModelError
 from finetuner.inference import leaves, length
 from finetuner.tailor.layers import PARAMETER, Call, dtype_of, main_key, uncallable
@@ -16,7 +16,7 @@ from finetuner.typing import Inputs
 def main(output: Any) -> Any:
     """The main tensor of a layer's output; None if it has none."""
     try:
-        key = main_key(output, paddle.Tensor)
+        key = main_key(output, TENSORS)
     except LookupError:
         return None
     return output if key is None else output[key]
@@ -62,6 +62,15 @@ def calls(model: Any, inputs: Inputs) -> list[Call]:
     return found
 
 
+def watch(layer: Any, hook: Callable[..., None]) -> Any:
+    """Call the hook after a layer, but before those that end the model there (`ends`); gives what removes it."""
+    handle = layer.register_forward_post_hook(hook)
+    hooks = layer._forward_post_hooks
+    for key in [key for key, other in hooks.items() if getattr(other, 'ends', False) and other is not hook]:
+        hooks.move_to_end(key)
+    return handle
+
+
 @contextmanager
 def watched(model: Any, ended: Any, entered: Any = None) -> Iterator[None]:
     """Where every layer tells of its calls.
@@ -74,10 +83,7 @@ def watched(model: Any, ended: Any, entered: Any = None) -> Iterator[None]:
     handles = []
     try:
         for path, layer in layers_of(model).items():
-            hooks = layer._forward_post_hooks
-            handles.append(layer.register_forward_post_hook(ended(path)))
-            for stop in [key for key, hook in hooks.items() if getattr(hook, 'stops', False)]:
-                hooks.move_to_end(stop)  # what stands after it never runs
+            handles.append(watch(layer, ended(path)))
             if entered is not None:
                 handles.append(layer.register_forward_pre_hook(entered(path, layer)))
         yield
@@ -148,7 +154,7 @@ def activation(model: Any, inputs: Inputs, at: str, call: int, training: bool = 
         # As it is now: the next layer may write into it.
         found.append((tensor if tensor is None else tensor.clone(), output))
 
-    handle = layers_of(model)[at].register_forward_post_hook(ended)
+    handle = watch(layers_of(model)[at], ended)
     try:
         run(model, inputs, training)
     finally:

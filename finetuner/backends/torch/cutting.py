@@ -26,23 +26,36 @@ from finetuner.typing import Inputs
 
 def cut(model: nn.Module, at: str, call: int, inputs: Inputs) -> Cut:
     """See `finetuner.tailor.base.Tailor.cut`."""
+    if any(weight.is_meta for weight in model.parameters()):
+        raise ModelError(
+            'The model is on the meta device, where weights have no numbers: load it with its weights, or make them '
+            "with model.to_empty(device='cpu')."
+        )
     inputs = Encoder(model).native(inputs)
     tensor, output = activation(model, inputs, at, call)
     if tensor is None:
         raise ModelError(f'{at or "The model"} gives a {type(output).__name__} and no tensor: it cannot be cut there.')
     if output is main(output) and not at:
         return Cut(model, 'whole')
-    if output is not main(output):  # a pooler beside it need not run
-        at, call = same_tensor(model, inputs, at, call)
     checks = _expected(model, inputs, at, call)
+    places = [(at, call)]
+    if output is not main(output):  # a pooler beside it need not run
+        places.insert(0, same_tensor(model, inputs, at, call))
+    reasons: list[str] = []
+    for place in dict.fromkeys(places):
+        found = _cut(model, *place, inputs, checks, reasons)
+        if found is not None:
+            return found
+    raise ModelError(f'No way of cutting at {at!r} gives the same numbers. {"; ".join(dict.fromkeys(reasons))}')
+
+
+def _cut(model: nn.Module, at: str, call: int, inputs: Inputs, checks: Sequence[Any], reasons: list[str]) -> Cut | None:
     unused = _unused(model, inputs, at, call)
     key = main_key(activation(model, inputs, at, call)[1], torch.Tensor)
-    reasons = []
     for way, make in _WAYS:
         try:
             with warnings.catch_warnings(action='ignore'):  # of what is only tried
                 candidate = make(model, at, call, key, unused)
-                candidate.train(model.training)
                 for batch, training, expected in checks:
                     _verify(run(candidate, batch, training), expected)
                 if way == 'structural':
@@ -50,7 +63,7 @@ def cut(model: nn.Module, at: str, call: int, inputs: Inputs) -> Cut:
             return Cut(candidate, way)
         except Exception as error:  # a model that is cut wrong can do anything
             reasons.append(f'{way}: {type(error).__name__}: {error}')
-    raise ModelError(f'No way of cutting at {at!r} gives the same numbers. {"; ".join(reasons)}')
+    return None
 
 
 def _expected(model: nn.Module, inputs: Inputs, at: str, call: int) -> list[tuple[Inputs, bool, torch.Tensor]]:
@@ -79,7 +92,8 @@ def _verify(got: Any, expected: torch.Tensor) -> None:
     if not isinstance(got, torch.Tensor) or got.shape != expected.shape or got.dtype != expected.dtype:
         what = tuple(got.shape) if isinstance(got, torch.Tensor) else type(got).__name__
         raise ModelError(f'gives {what} in place of {tuple(expected.shape)}')
-    scale = float(expected.abs().max()) if expected.numel() else 0.0
+    finite = expected[expected.isfinite()]
+    scale = float(finite.abs().max()) if finite.numel() else 0.0
     if not torch.allclose(got, expected, rtol=1e-6, atol=1e-6 * max(scale, 1e-6), equal_nan=True):
         raise ModelError('gives other numbers')
 
@@ -145,7 +159,7 @@ def _dropped(model: nn.Module, unused: Sequence[str], stand_in: type[nn.Module])
     for path in unused:
         place, _, name = path.rpartition('.')
         parent = model.get_submodule(place)
-        setattr(parent, name, None if name in parent._parameters else stand_in())
+        setattr(parent, name, None if name in parent._parameters else stand_in().train(parent.training))
     return model
 
 
@@ -194,7 +208,11 @@ def _graph(model: nn.Module, at: str, call: int, key: Any, unused: Sequence[str]
     last = targets[call - 1]
     graph.output(last if key is None else graph.call_function(operator.getitem, (last, key)))
     graph.lint()
-    return fx.GraphModule(root, graph, type(model).__name__)
+    made, theirs = fx.GraphModule(root, graph, type(model).__name__), set(root.modules())
+    for module in made.modules():  # those that only hold others are new
+        if module not in theirs:
+            module.training = root.training
+    return made
 
 
 def _stopped(model: nn.Module, at: str, call: int, key: Any, unused: Sequence[str]) -> nn.Module:

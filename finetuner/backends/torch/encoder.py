@@ -1,6 +1,6 @@
 """A PyTorch module as an encoder."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,8 @@ class Encoder(inference.Encoder):
 
     def call(self, inputs: Inputs, model: Any = None) -> Any:
         """What the model, or another in its place, gives for a batch in its present mode."""
-        args, kwargs = inference.arguments(entrance(self.model), self.native(inputs))
+        compiled = getattr(self.model, '_orig_mod', self.model)  # by torch.compile, which hides the signature
+        args, kwargs = inference.arguments(compiled.forward, self.native(inputs))
         return (self.model if model is None else model)(*args, **kwargs)
 
     def forward(self, inputs: Inputs) -> Any:
@@ -81,13 +82,6 @@ class Encoder(inference.Encoder):
 
     def layers(self) -> list[str]:
         return [type(module).__name__ for module in self.model.modules()]
-
-
-def entrance(model: torch.nn.Module) -> Callable[..., Any]:
-    """The forward whose signature says how a model is called: that of the innermost of those around each other."""
-    while hasattr(model, 'called_like'):
-        model = model.called_like
-    return model.forward
 
 
 def build(architecture: Mapping[str, Any]) -> torch.nn.Module:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from finetuner.backends.torch.encoder import entrance
+from finetuner.backends.torch.around import Around
 from finetuner.losses import distances, pooling
 from finetuner.tailor.recipe import Pooling
 
@@ -53,20 +53,20 @@ class Normalize(nn.Module):
         return distances.normalize(x)
 
 
-class Tailored(nn.Module):
+class Tailored(Around):
     """A body, pooling and a head; called as the body is."""
 
     def __init__(self, body: nn.Module, pool: Pool | None, head: nn.Sequential | None) -> None:
         super().__init__()
         self.body, self.pool, self.projection = body, pool, head
-        self.names = list(inspect.signature(entrance(body)).parameters)
+        self.names = list(inspect.signature(body.forward).parameters)
 
     @property
-    def called_like(self) -> nn.Module:
+    def within(self) -> nn.Module:
         """The module whose forward says how this one is called."""
         return self.body
 
-    def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def run(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """(B, D) vectors."""
         x = self.body(*args, **kwargs)
         if self.pool is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from finetuner.backends.torch.encoder import Encoder
 from finetuner.errors import ModelError
@@ -27,6 +28,13 @@ def calls(model: nn.Module, inputs: Inputs) -> list[Call]:
     """All calls of one pass in evaluation mode, in the order in which they end."""
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         raise ModelError('What runs inside a TorchScript module cannot be seen: give the module it was made from.')
+    if any(
+        is_lazy(weight) for weight in (*model.parameters(), *model.buffers())
+    ):  # of nn.LazyLinear, whose shape the first batch decides
+        try:
+            Encoder(model).forward(inputs)
+        except Exception as error:
+            raise uncallable(inputs, f'{type(error).__name__}: {error}') from error
     modules = dict(model.named_modules())
     batch = length(inputs)
     seen: list[tuple[str, Any, tuple[int | None, ...] | None, str]] = []
