@@ -385,6 +385,11 @@ def test_frozen_norms_stand_still_however_deep(nested, hands, tmp_path):
         still = {name for name in before if np.array_equal(before[name], after[name])}
         assert before.keys() - still == {'projection.kernel', 'projection.bias'}
         assert all(any(norm in name for name in still) for norm in ('spectral', 'batch'))
+    before = {**hands.weights(model), **hands.statistics(model)}
+    finetuner.unfreeze(model)
+    hands.train(model, x)
+    after = {**hands.weights(model), **hands.statistics(model)}
+    assert not [name for name in before if np.array_equal(before[name], after[name])]
 
 
 def test_a_recipe_finds_layers_that_have_other_numbers_now(hands, tmp_path):

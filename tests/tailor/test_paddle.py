@@ -456,4 +456,8 @@ def test_frozen_norms_stand_still_whatever_they_were_told(kind, hands):
     after = hands.statistics(model)
     assert all(np.array_equal(before[name], after[name]) for name in before)
     assert bool(before) == (kind != 'InstanceNorm2D')  # which has none
+    finetuner.unfreeze(model)
+    hands.train(model, inputs)
+    moved = {name for name, value in hands.statistics(model).items() if not np.array_equal(value, after[name])}
+    assert moved == (set(after) if kind != 'SpectralNorm' else set())  # those Paddle moves in no mode
     assert paddle.is_grad_enabled()

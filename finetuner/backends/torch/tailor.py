@@ -66,10 +66,10 @@ class Tailor(base.Tailor):
                         module.register_forward_pre_hook(_stand_still, prepend=True)
 
     def unfreeze(self, model: nn.Module, paths: Sequence[str]) -> None:
-        held = [at for at in adapters.adapted(model) if any(inside(at, p) or inside(p, at) for p in paths)]
-        if held:
+        meant = [at for at in adapters.adapted(model) if any(inside(at, p) or inside(p, at) for p in paths)]
+        if meant:
             raise ArgumentError(
-                f'{held[0]!r} has an adapter, which is trained in place of the weights beside it: take the adapters in '
+                f'{meant[0]!r} has an adapter, which is trained in place of the weights beside it: take the adapters in '
                 f'first, with finetuner.tailor.merge(model).'
             )
         for path in paths:
