@@ -69,8 +69,8 @@ class Tailor(base.Tailor):
         meant = [at for at in adapters.adapted(model) if any(inside(at, p) or inside(p, at) for p in paths)]
         if meant:
             raise ArgumentError(
-                f'{meant[0]!r} has an adapter, which is trained in place of the weights beside it: take the adapters in '
-                f'first, with finetuner.tailor.merge(model).'
+                f'{meant[0]!r} has an adapter, which is trained in place of the weights beside it: take the adapters '
+                f'in first, with finetuner.tailor.merge(model).'
             )
         for path in paths:
             held, modules = _below(model, path)
