@@ -107,7 +107,8 @@ def learning_rate(layers: list[str], n_weights: int, adapted: bool = False) -> f
 
     Args:
         layers: the class names of the model's layers.
-        n_weights: how many weights are trained; with adapters, how many the whole model has.
+        n_weights: how many weights are trained; with adapters, and where more are unfrozen in time, how many the
+            whole model has.
         adapted: whether adapters are trained.
 
     >>> [learning_rate(['BertAttention'], n, adapted=True) for n in (23_000_000, 110_000_000)]

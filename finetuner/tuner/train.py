@@ -171,7 +171,8 @@ def train(
         )
     if learning_rate is None:
         adapted = coder.adapters() > 0
-        n_weights = sum(w.size for w in coder.weights().values()) if adapted else coder.trainable()
+        whole = adapted or any(callback.unfreezes for callback in watching)
+        n_weights = sum(w.size for w in coder.weights().values()) if whole else coder.trainable()
         learning_rate = schedule.learning_rate(kind, n_weights, adapted)
     tuner = load(coder.framework, 'tuner').Tuner(
         coder,
