@@ -9,7 +9,6 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -25,8 +24,8 @@ from finetuner.typing import CollateFn, Inputs, PreprocessFn, Tensor
 
 BATCH_SIZE = 64
 
-ORIGINS: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
-"""How models were made of others, for JSON; Tailor writes it, and it is saved with the model."""
+ORIGIN = '_tailored_from'
+"""The attribute in which a model says, as JSON, how Tailor made it of which other; copied and saved with the model."""
 
 
 class Encoder(ABC):
@@ -112,8 +111,8 @@ class Encoder(ABC):
 
 
 def origin_when_merged(model: Any) -> dict[str, Any] | None:
-    """What `ORIGINS` has for a model, without the adapters: they are merged when it is saved."""
-    found = ORIGINS.get(model)
+    """The `ORIGIN` of a model without the adapters, which are merged when it is saved; None if there is none."""
+    found = vars(model).get(ORIGIN)
     return None if found is None else {**found, 'recipe': {**found['recipe'], 'adapter': None}}
 
 

@@ -61,10 +61,21 @@ def load(path: str | Path, model: Any = None) -> Any:
         model = _built(found)
     elif get_framework(model) != found['framework']:
         raise CheckpointError(f'{path} is of {found["framework"]}, the model given is of {get_framework(model)}.')
-    elif found.get('tailored') and origin.of(model) is None:
-        model = origin.again(model, found['tailored'])
+    else:  # it may have been tailored several times, and the model given some of these
+        made = _origins(found)
+        for facts in made[: len(made) - len(_origins(inference.encoder(model).facts()))][::-1]:
+            model = origin.again(model, facts)
     inference.encoder(model).assign(arrays['weights'])
     return model
+
+
+def _origins(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    # How it was tailored, the last time first.
+    found = []
+    while facts.get('tailored'):
+        found.append(facts['tailored'])
+        facts = found[-1].get('general') or {}
+    return found
 
 
 def _is_known(facts: Mapping[str, Any]) -> bool:
@@ -79,5 +90,5 @@ def _built(facts: Mapping[str, Any]) -> Any:
         return origin.again(_built(facts['tailored']['general']), facts['tailored'])
     model = load_part(facts['framework'], 'encoder').build(facts['architecture'])
     if facts.get('tailored'):
-        inference.ORIGINS[model] = facts['tailored']
+        vars(model)[inference.ORIGIN] = facts['tailored']
     return model

@@ -69,6 +69,7 @@ def plan_with_adapter(
     adapter: str,
     options: Mapping[str, Any],
     places: Mapping[str, bool],
+    gives: str = '',
 ) -> Plan:
     """The recipe for what was asked, with adapters beside layers of the body, and nothing else of the body trained.
 
@@ -81,11 +82,12 @@ def plan_with_adapter(
         adapter: its name.
         options: what `check` gave.
         places: of the layers that can have an adapter, whether they have one by default.
+        gives: what is known of the model's output, as in `plan`.
 
     Raises:
         ArgumentError: no layer can have one, or a name means none.
     """
-    found = plan(layers, arguments, channels_first)
+    found = plan(layers, arguments, channels_first, gives)
     recipe = found.recipe
     last = next(i for i, layer in enumerate(layers) if (layer.path, layer.call) == (recipe.at, recipe.call))
     used = list(dict.fromkeys(layer.path for layer in layers[: last + 1] if layer.path in places))

@@ -58,6 +58,10 @@ class Tailor(ABC):
         """
 
     @abstractmethod
+    def output(self, model: Any, inputs: Inputs) -> Any:
+        """What the model gives in one pass without training; it is left as it is."""
+
+    @abstractmethod
     def copy(self, model: Any) -> Any:
         """A model with weights of its own."""
 
@@ -180,6 +184,20 @@ def apply(
         recipe = recipe.located(worker.trace(model, inputs), worker.numbered)
     model = model if inplace else worker.copy(model)
     worker.freeze(model, recipe.frozen)
+    try:
+        return _made(worker, model, recipe, inputs, projection_head, seed)
+    except Exception:
+        if inplace:
+            worker.unfreeze(model, recipe.frozen)
+        raise
+
+
+def _made(worker: Tailor, model: Any, recipe: Recipe, inputs: Inputs, projection_head: Any, seed: int) -> Cut:
+    if recipe.adapter is not None:
+        known = worker.adaptable(model)
+        missing = next((path for path in recipe.adapter.at if path not in known), None)
+        if missing is not None:
+            raise ModelError(f'The recipe has an adapter at {missing!r}, and this model has no such layer.')
     cut = worker.cut(model, recipe.at, recipe.call, inputs)
     if recipe.adapter is not None:
         worker.adapt(cut, recipe.adapter, seed)

@@ -2,8 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from finetuner.dispatch import get_namespace
+from finetuner.inference import unlike_vectors
 from finetuner.tailor.layers import CONTAINERS, PARAMETER, Layer, inside
 
 _DENSE = {'linear', 'dense', 'lazylinear', 'nondynamicallyquantizablelinear'}
@@ -12,6 +16,10 @@ _SURE = re.compile(r'(^|[._])(classifier|classification|logits?|lm_head|predicti
 _LIKELY = re.compile(r'(^|[._])(fc|heads?|outputs?|out)([._]|\d|$)')
 _HEADS = re.compile(r'(Classification|Classifier|Prediction|LM)\w*Head')
 _CLASS = re.compile(r'For\w*(Classification|LM|Answering)$|Classifier$')
+
+
+PROBABILITIES, DIRECTIONS, TAILORED = 'probabilities', 'directions', 'tailored'
+"""What the numbers of a model, or its origin, say of it: a classifier, none, and none either."""
 
 
 class Head(NamedTuple):
@@ -28,15 +36,22 @@ class Head(NamedTuple):
     why: str
 
 
-def head(layers: Sequence[Layer]) -> Head | None:
-    """The classification head of a model, if its last layer with weights is one."""
-    row = _last_dense(layers)
+def head(layers: Sequence[Layer], gives: str = '') -> Head | None:
+    """The classification head of a model, if its last layer with weights is one.
+
+    Args:
+        layers: of the model, the model itself last.
+        gives: what `shows` says of its output.
+    """
+    row = None if gives in (DIRECTIONS, TAILORED) else _last_dense(layers)
     if row is None:
         return None
     layer, width = layers[row], layers[-1 if _is_conv(layers[row]) else row].shape[-1]
     before = representation(layers, row)
     if width is None or (before is None and not any(x.parameters for x in layers[:row])):
         return None
+    if gives == PROBABILITIES:
+        return Head(row, True, 'the model gives probabilities')
     after = next((x for x in layers[row + 1 :] if x.kind.lower() in _PROBABILITIES), None)
     classes = width % 8 != 0 or width == 1000  # as widths of embeddings are not
     if after is not None:
@@ -46,11 +61,25 @@ def head(layers: Sequence[Layer]) -> Head | None:
     if _CLASS.search(layers[-1].kind):
         return Head(row, True, f'the model is a {layers[-1].kind}')
     if _LIKELY.search(layer.path.lower()):
-        return Head(row, classes, f'it is called {layer.path}')
+        return Head(row, width == 1000, f'it is called {layer.path}')
     narrower = before is not None and ((layers[before].shape[-1] or 0) > width or len(layers[before].shape) > 2)
     if classes and narrower and (width == 1000 or not _is_conv(layer)):
         return Head(row, False, f'its width, {width}, is less than what it reads and no multiple of 8')
     return None
+
+
+def shows(output: Any) -> str:
+    """What the numbers of a (B, D) output show: `PROBABILITIES`, `DIRECTIONS` (rows of length 1), or nothing, ''."""
+    if unlike_vectors(output, None) is not None:
+        return ''
+    rows = get_namespace(output).to_numpy(output).astype(np.float64)
+    if rows.shape[1] < 2 or not np.isfinite(rows).all():
+        return ''
+    if (rows >= 0).all() and np.allclose(rows.sum(1), 1, atol=3e-3):
+        return PROBABILITIES
+    if (rows <= 0).all() and np.allclose(np.exp(rows).sum(1), 1, atol=3e-3):  # their logarithms
+        return PROBABILITIES
+    return DIRECTIONS if np.allclose(np.linalg.norm(rows, axis=1), 1, atol=3e-3) else ''
 
 
 def _last_dense(layers: Sequence[Layer]) -> int | None:

@@ -1,12 +1,13 @@
 """Whether a model must be tailored before it can be tuned, and why."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from finetuner import inference
 from finetuner.console import logger
 from finetuner.errors import ArgumentError, ModelError, enumerated
 from finetuner.tailor import base, origin
-from finetuner.tailor.heads import head
+from finetuner.tailor.heads import head, shows
+from finetuner.tailor.layers import uncallable
 from finetuner.tailor.tailoring import few, to_embedding_model
 from finetuner.typing import Inputs
 
@@ -36,6 +37,8 @@ def as_needed(
     Raises:
         ArgumentError: arguments are given and `wanted` is False.
     """
+    if wanted not in (None, True, False):
+        raise ArgumentError(f'to_embedding_model={wanted!r}: expected True, False or None.')
     if input_size is not None:
         size = {'input_size': input_size, 'input_dtype': input_dtype}
     elif input_dtype is not None:
@@ -45,24 +48,44 @@ def as_needed(
     coder = inference.encoder(model)
     model = coder.model
     given = {name: value for name, value in options.items() if value is not None and value is not False}
+    if isinstance(given.get('freeze'), list | tuple) and not given['freeze']:
+        del given['freeze']
     asked = [*given, *(name for name in size if name == 'input_size')]
     if wanted is False:
         if asked:
             raise ArgumentError(f'to_embedding_model=False, but {enumerated(asked)} can only be had with it.')
         return model
     if wanted is None and not asked:
-        why = lack(coder, batch)
-        if why is None:
+        found = lack(coder, batch)
+        if found is None:
+            return model
+        if not found.sure:
+            logger.info(
+                'The model is taken as it is. But %s: if so, cut it off with to_embedding_model=True; False says that '
+                'it is none.', found.why,
+            )  # fmt: skip
             return model
         logger.info(
             'An embedding model is made of this %s, which stays as it is: %s. (to_embedding_model=False takes the '
-            'model as it is.)', type(model).__name__, why,
+            'model as it is.)', type(model).__name__, found.why,
         )  # fmt: skip
     return to_embedding_model(model, seed=seed, **size, **given)
 
 
-def lack(model: Any, inputs: Inputs) -> str | None:
-    """Why a model is no embedding model, for a sentence; None if it gives (B, D) and is certainly no classifier.
+class Lack(NamedTuple):
+    """Why a model is no embedding model.
+
+    Attributes:
+        why: for a sentence.
+        sure: whether that is certain.
+    """
+
+    why: str
+    sure: bool
+
+
+def lack(model: Any, inputs: Inputs) -> Lack | None:
+    """Why a model is no embedding model; None if it gives (B, D) and nothing looks like a classifier.
 
     Args:
         model: of any framework, or its encoder.
@@ -71,14 +94,21 @@ def lack(model: Any, inputs: Inputs) -> str | None:
     coder = inference.encoder(model)
     if origin.of(coder.model) is not None:
         return None
-    what = inference.unlike_vectors(coder.forward(inputs), inference.length(inputs))
+    try:
+        output = coder.forward(inputs)
+    except ModelError:
+        raise
+    except Exception as error:  # whatever the user's code raises
+        raise uncallable(inputs, f'{type(error).__name__}: {error}') from error
+    what = inference.unlike_vectors(output, inference.length(inputs))
     if what is not None:
-        return f'it gives {what}, and not (B, D)'
+        return Lack(f'it gives {what}, and not (B, D)', True)
     try:
         layers = base.tailor(coder.model).trace(coder.model, few(inputs))
     except ModelError:  # it gives vectors, and how is not to be seen
         return None
-    found = head(layers)
-    if found is not None and found.sure:
-        return f'{layers[found.row].name} is a classification head ({found.why})'
-    return None
+    found = head(layers, shows(output))
+    if found is None:
+        return None
+    verb = 'is' if found.sure else 'may be'
+    return Lack(f'{layers[found.row].name} {verb} a classification head ({found.why})', found.sure)

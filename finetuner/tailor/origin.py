@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from finetuner import inference
 from finetuner.errors import CheckpointError
-from finetuner.inference import ORIGINS
+from finetuner.inference import ORIGIN
 from finetuner.tailor import base
 from finetuner.tailor.layers import dtype_of, sample
 from finetuner.tailor.recipe import Recipe
@@ -26,7 +26,7 @@ class Origin(NamedTuple):
 
 def of(model: Any) -> Origin | None:
     """The origin of a model; None if it was not made by Tailor."""
-    found = ORIGINS.get(model)
+    found = vars(model).get(ORIGIN)
     return None if found is None else Origin(Recipe.from_dict(found['recipe']), found['way'])
 
 
@@ -42,7 +42,7 @@ def note(general: Any, cut: base.Cut, recipe: Recipe, batch: Inputs) -> None:
     found = {'recipe': recipe.to_dict(), 'way': cut.way, 'inputs': _form(batch)}
     if general is not cut.model and inference.encoder(cut.model).architecture() is None:
         found['general'] = inference.encoder(general).facts()
-    ORIGINS[cut.model] = found
+    vars(cut.model)[ORIGIN] = found
 
 
 def again(general: Any, facts: Mapping[str, Any]) -> Any:
@@ -50,7 +50,7 @@ def again(general: Any, facts: Mapping[str, Any]) -> Any:
 
     Args:
         general: the general model; it is left as it is.
-        facts: what `ORIGINS` had for the other.
+        facts: the `ORIGIN` of the other.
 
     Raises:
         CheckpointError: it had a head of the user's own.

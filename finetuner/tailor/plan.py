@@ -33,18 +33,19 @@ class Plan(NamedTuple):
     why: str
 
 
-def plan(layers: Sequence[Layer], arguments: Arguments, channels_first: bool = True) -> Plan:
+def plan(layers: Sequence[Layer], arguments: Arguments, channels_first: bool = True, gives: str = '') -> Plan:
     """The recipe for what was asked.
 
     Args:
         layers: of the general model, the model itself last.
         arguments: what was asked for.
         channels_first: whether images are (B, C, H, W) in the backend.
+        gives: what is known of the model's output, see `heads.shows`.
 
     Raises:
         ArgumentError: a name means nothing, or the arguments cannot be had together.
     """
-    row, why = _cut(layers, arguments.layer_name)
+    row, why = _cut(layers, arguments.layer_name, gives)
     layer = layers[row]
     if not layer.embeds:
         raise ArgumentError(_no_vectors(layers, row))
@@ -70,12 +71,12 @@ def _places(layers: Sequence[Layer], paths: Sequence[str]) -> tuple[tuple[str, i
     return tuple((path, rows[path], layers[rows[path]].kind) for path in dict.fromkeys(paths) if path)
 
 
-def _cut(layers: Sequence[Layer], name: str | None) -> tuple[int, str]:
+def _cut(layers: Sequence[Layer], name: str | None, gives: str) -> tuple[int, str]:
     if name is not None:
         row = find(layers, name)
         return row, f'Cut at {_called(layers[row])}, as asked.'
     last = len(layers) - 1
-    found = classification_head(layers)
+    found = classification_head(layers, gives)
     if found is not None:
         body = representation(layers, found.row)
         if body is None:

@@ -110,7 +110,8 @@ class Recipe(NamedTuple):
             elif kinds.get(path) == kind:
                 now[path] = path
             else:
-                found = f'has a {kinds[path]} there' if path in kinds else f'has none. {nearest(path, kinds)}'
+                known = filter(None, kinds)
+                found = f'has a {kinds[path]} there' if path in kinds else f'has none. {nearest(path, known)}'
                 raise ModelError(
                     f'The recipe names the layer {path!r}, a {kind}; this model {found.rstrip(".")}. It was made for '
                     f'a model of other code: build the model as it was, or make a new one with to_embedding_model.'

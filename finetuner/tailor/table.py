@@ -7,8 +7,9 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from finetuner.errors import ArgumentError, nearest
 from finetuner.tailor.blocks import blocks, repeated
-from finetuner.tailor.layers import PARAMETER, Layer, inside, named
+from finetuner.tailor.layers import PARAMETER, Layer, inside, known, named
 from finetuner.tailor.plan import shown
 
 LONG = 40
@@ -61,7 +62,12 @@ def _folded(layers: Sequence[Layer], unfold: bool | str | Iterable[str] | None) 
     parts &= {layer.path for layer in layers}  # what is never called has no row of its own
     if unfold is None or unfold is False:
         return parts
-    open_ = {layers[i].path for name in ([unfold] if isinstance(unfold, str) else unfold) for i in named(layers, name)}
+    open_: set[str] = set()
+    for name in [unfold] if isinstance(unfold, str) else unfold:
+        rows = named(layers, name)
+        if not rows:
+            raise ArgumentError(f'unfold: there is no layer {name!r}. {nearest(name, known(layers))}')
+        open_ |= {layers[row].path for row in rows}
     return {part for part in parts if not any(inside(path, part) for path in open_)}
 
 

@@ -8,6 +8,7 @@ from finetuner.console import logger, whole
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError, enumerated, strict
 from finetuner.tailor import adapters, base, origin
+from finetuner.tailor.heads import TAILORED, shows
 from finetuner.tailor.kernels import SEED
 from finetuner.tailor.layers import Layer, sample
 from finetuner.tailor.plan import Arguments, Plan, plan
@@ -134,10 +135,13 @@ def to_embedding_model(
     batch = _batch(worker, model, input_size, input_dtype, inputs)
     wanted = Arguments(layer_name, freeze, freeze_layer, output_dim, pooling, projection_head, normalize)
     layers = worker.trace(model, batch)
+    gives = ''
+    if layer_name is None:  # else nothing is to be recognised
+        gives = TAILORED if origin.of(model) is not None else shows(worker.output(model, batch))
     if adapter is None:
-        found = plan(layers, wanted, worker.channels_first)
+        found = plan(layers, wanted, worker.channels_first, gives)
     else:
-        found = adapters.plan_with_adapter(layers, wanted, worker.channels_first, adapter, options, places)
+        found = adapters.plan_with_adapter(layers, wanted, worker.channels_first, adapter, options, places, gives)
     own = projection_head if ('module',) in found.recipe.head else None
     seed = SEED if seed is None else seed
     cut = base.apply(model, found.recipe, batch, projection_head=own, inplace=inplace, seed=seed)
@@ -163,7 +167,7 @@ def merge(model: Any, *, inplace: bool = False) -> Any:
     plain = model if inplace else worker.copy(model)
     worker.merge(plain)
     if found is not None:
-        inference.ORIGINS[plain] = found
+        vars(plain)[inference.ORIGIN] = found
     return plain
 
 
@@ -229,6 +233,8 @@ def _batch(worker: base.Tailor, model: Any, size: Any, dtype: Any, inputs: Input
         return few(inputs)
     if size is not None:
         return sample(size, dtype or 'float32')
+    if dtype is not None:
+        raise ArgumentError(f'input_dtype={dtype!r} is of input_size: give both, or neither.')
     found = worker.sample(model)
     if found is None:
         raise ArgumentError(

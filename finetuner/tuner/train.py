@@ -144,14 +144,13 @@ def train(
         if judged.kind in ('class', 'session', 'pair') and not any(isinstance(c, EvaluationCallback) for c in watching):
             watching.insert(0, EvaluationCallback(judged))
     watching.insert(0, ProgressBarCallback())
-    coder.place(device)
     mini_batch_size = _mini_batch_size(mini_batch_size, settings['batch_size'], loader, kind)
     inputs, _ = next(iter(loader.epoch(0)))
     _, first = next(chunks(inputs, loader.layout.items, mini_batch_size))
     general, model = model, as_needed(coder, first, to_embedding_model, seed=seed, **tailoring)
     if model is not general:
         coder = inference.encoder(model)
-        coder.place(device)
+    coder.place(device)  # not the general model, which stays where it is
     dim = coder.embed(first).shape[1]  # refuses a model that gives no vectors, before anything is trained
     if not coder.trainable() and not any(callback.unfreezes for callback in watching):
         raise ArgumentError('Every weight of the model is frozen: there is nothing to train. Unfreeze some.')

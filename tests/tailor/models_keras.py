@@ -268,3 +268,7 @@ def dense(width_in, width_out):
     layer = layers.Dense(width_out)
     layer.build((None, width_in))
     return layer
+
+
+AS_THEY_ARE = {'nested', 'whole'}
+"""The cases that `fit` does not tailor unasked: their heads are not certain to be any."""

@@ -475,3 +475,7 @@ def reloaded(model, fresh, folder):
 
 def dense(inputs, outputs):
     return nn.Linear(inputs, outputs)
+
+
+AS_THEY_ARE = {'choosing', 'head first', 'pair', 'shared', 'vgg', 'vgg before relu', 'vgg body'}
+"""The cases that `fit` does not tailor unasked: their heads are not certain to be any."""

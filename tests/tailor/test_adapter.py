@@ -464,11 +464,27 @@ def test_the_best_model_is_kept_merged(backend, tmp_path):
 
 @torch_only
 def test_the_body_is_not_unfrozen_beside_adapters(hands):
-    model = made(named('mlp'))
-    finetuner.freeze(model)
-    with pytest.raises(ArgumentError, match=r'has an adapter.*merge\(model\)'):
+    case = named('mlp')
+    model = made(case)
+    trained_before = hands.trainable(model)
+    with pytest.raises(ArgumentError, match=r'adapters are trained in place of.*merge\(model\)'):
         finetuner.unfreeze(model)
     with pytest.raises(ArgumentError, match='GradualUnfreezing trains the weights that adapters'):
         finetuner.fit(model, clusters(dim=12), epochs=3, callbacks=[GradualUnfreezing()])
+    assert hands.trainable(model) == trained_before
     plain = finetuner.unfreeze(merge(model))
     assert hands.trainable(plain) == set(hands.weights(plain))
+
+
+@torch_only
+@pytest.mark.parametrize('name', ['mlp', 'vgg', 'bert'])
+def test_what_was_frozen_beside_adapters_is_unfrozen_again(name, hands):
+    case = named(name)
+    model = made(case, adapter_options={'target_modules': 'all-linear'})
+    trained_before, statistics = hands.trainable(model), hands.statistics(model)
+    finetuner.freeze(model)
+    assert not hands.trainable(model)
+    finetuner.unfreeze(model)
+    assert hands.trainable(model) == trained_before
+    hands.train(model, case.inputs())
+    assert all(np.array_equal(value, statistics[at]) for at, value in hands.statistics(model).items())

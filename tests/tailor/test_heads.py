@@ -1,10 +1,11 @@
 """How a classification head is recognised, and blocks of models of many kinds."""
 
+import numpy as np
 import pytest
 
 from finetuner.errors import ArgumentError
 from finetuner.tailor.blocks import blocks, repeated
-from finetuner.tailor.heads import head, representation
+from finetuner.tailor.heads import TAILORED, head, representation, shows
 from finetuner.tailor.layers import Call, listed
 from finetuner.tailor.plan import Arguments, plan
 
@@ -27,7 +28,7 @@ def _tail(path, width, *after, root='Net', before=64):
         (_tail('last', 32, root='SwinForImageClassification'), True, 'SwinForImageClassification'),
         (_tail('last', 32, ('soft', 'Softmax', (32,), 0)), True, 'softmax_3 follows'),
         (_tail('fc', 1000, before=512), True, 'called fc'),
-        (_tail('head', 10), True, 'called head'),
+        (_tail('head', 10), False, 'called head'),
         (_tail('head', 16), False, 'called head'),
         (_tail('4', 10), False, 'no multiple of 8'),
         (_tail('4', 1000, before=4096), False, 'no multiple of 8'),
@@ -50,6 +51,34 @@ def test_a_head_is_known_by_its_name_its_width_or_what_follows(layers, sure, why
 )
 def test_an_embedding_model_has_none(layers):
     assert head(layers) is None
+
+
+@pytest.mark.parametrize(
+    ('rows_of', 'shown'),
+    [
+        (lambda x: np.exp(x) / np.exp(x).sum(1, keepdims=True), 'probabilities'),
+        (lambda x: x - np.log(np.exp(x).sum(1, keepdims=True)), 'probabilities'),
+        (lambda x: x / np.linalg.norm(x, axis=1, keepdims=True), 'directions'),
+        (lambda x: x, ''),
+        (lambda x: np.abs(x), ''),
+        (lambda x: x[:, :1] / x[:, :1], ''),
+        (lambda x: x * np.nan, ''),
+        (lambda x: x[None], ''),
+    ],
+)
+def test_what_the_numbers_of_a_model_say(rows_of, shown):
+    output = rows_of(np.random.default_rng(0).standard_normal((4, 16)).astype(np.float32))
+    assert shows(output) == shown
+    found = head(_tail('fc', 16), shown)
+    if shown == 'directions':
+        assert found is None
+    else:
+        assert found is not None and found.sure is (shown == 'probabilities')
+
+
+def test_what_tailor_attached_is_no_head():
+    assert head(_tail('classifier', 10)) is not None and head(_tail('classifier', 10), TAILORED) is None
+    assert plan(_tail('classifier', 10), Arguments(), gives=TAILORED).recipe.at == ''
 
 
 def test_blocks_of_a_vgg_are_its_convolutions_not_its_body_and_head():

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from finetuner.console import whole
+from finetuner.errors import ArgumentError
 from finetuner.tailor.layers import Call, listed
 from finetuner.tailor.table import table
 
@@ -63,3 +64,8 @@ def test_a_narrow_terminal_hides_nothing(layers, monkeypatch, capsys):
     whole(table(layers))
     text = capsys.readouterr().out
     assert 'block' in text and all(layer.path in text for layer in layers)
+
+
+def test_what_is_to_be_unfolded_must_be_there(layers):
+    with pytest.raises(ArgumentError, match=r"no layer 'layer'.*Did you mean"):
+        table(layers, unfold='layer')

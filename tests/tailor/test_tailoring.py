@@ -1,5 +1,6 @@
 """What people call: lists, tables, errors, and models that are used on."""
 
+import copy
 import io
 import json
 
@@ -88,6 +89,7 @@ def test_what_cannot_be_is_refused_with_what_to_write(mlp, hands):
     refused('no layer', freeze=['nothing'])
     refused('no head to train', freeze=True)
     refused('not both', input_size=(3,))
+    refused('give both, or neither', inputs=None, input_dtype='int64')
     refused('from -', freeze_layer=9)
     refused("no argument 'layername'.*layer_name", layername='x')
     with pytest.raises(ModelError, match='input_size'):
@@ -96,7 +98,8 @@ def test_what_cannot_be_is_refused_with_what_to_write(mlp, hands):
 
 def test_a_classifier_lacks_something_and_an_embedding_model_nothing(mlp):
     model, inputs = mlp
-    assert 'classification head' in lack(model, inputs)
+    found = lack(model, inputs)
+    assert found.sure and 'classification head' in found.why
     tailored = finetuner.to_embedding_model(model, inputs=inputs)
     assert lack(tailored, inputs) is None
 
@@ -108,9 +111,52 @@ def test_it_is_tailored_when_asked_for_or_needed(mlp, hands):
     assert made is not model and as_needed(made, inputs) is made
     assert hands.call(as_needed(made, inputs, output_dim=4), inputs).shape == (4, 4)
     assert as_needed(made, inputs, freeze=False, freeze_layer=None) is made
+    assert as_needed(made, inputs, freeze=[]) is made
+    with pytest.raises(ArgumentError, match='expected True, False or None'):
+        as_needed(made, inputs, 'yes')
     assert as_needed(made, inputs, True) is not made
     with pytest.raises(ArgumentError, match=r"to_embedding_model=False.*'output_dim'"):
         as_needed(model, inputs, False, output_dim=4)
+
+
+def test_what_was_attached_is_not_cut_off_again(mlp, hands):
+    model, inputs = mlp
+    tailored = finetuner.to_embedding_model(model, inputs=inputs, output_dim=10)
+    vectors = hands.call(tailored, inputs)
+    again = as_needed(tailored, inputs, True, freeze_layer=1)
+    np.testing.assert_allclose(hands.call(again, inputs), vectors, rtol=1e-6, atol=1e-6)
+    assert len(hands.trainable(again)) < len(hands.trainable(tailored))
+
+
+@pytest.mark.backends('torch', 'paddle')
+def test_a_copy_knows_how_it_was_made(mlp, hands, tmp_path):
+    model, inputs = mlp
+    tailored = finetuner.to_embedding_model(model, inputs=inputs, output_dim=10)
+    twin = copy.deepcopy(tailored)
+    assert recipe_of(twin) == recipe_of(tailored) and lack(twin, inputs) is None
+    again = finetuner.load(finetuner.save(twin, tmp_path / 'model'), model)
+    np.testing.assert_allclose(hands.call(again, inputs), hands.call(tailored, inputs), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.backends('torch', 'paddle')
+def test_what_was_tailored_twice_is_loaded_into_what_it_was_made_of(mlp, hands, tmp_path):
+    model, inputs = mlp
+    once = finetuner.to_embedding_model(model, inputs=inputs, output_dim=10)
+    twice = finetuner.to_embedding_model(once, inputs=inputs, output_dim=6, seed=7)
+    folder = finetuner.save(twice, tmp_path / 'model')
+    for given in (model, once, twice):
+        loaded = finetuner.load(folder, given)
+        np.testing.assert_allclose(hands.call(loaded, inputs), hands.call(twice, inputs), rtol=1e-6, atol=1e-6)
+
+
+def test_an_error_leaves_the_model_as_it_was_also_in_place(mlp, hands):
+    model, inputs = mlp
+    before = hands.trainable(model)
+    with pytest.raises(ModelError, match='projection_head cannot follow'):
+        finetuner.to_embedding_model(
+            model, inputs=inputs, freeze=True, inplace=True, projection_head=hands.dense(999, 3)
+        )
+    assert hands.trainable(model) == before
 
 
 def test_its_weights_are_saved_and_loaded(mlp, tmp_path):

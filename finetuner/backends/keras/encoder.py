@@ -84,7 +84,7 @@ class Encoder(inference.Encoder):
         try:
             config: dict[str, Any] = keras.saving.serialize_keras_object(self.model)
             json.dumps(config)
-        except (NotImplementedError, TypeError, ValueError):  # a class of the user's that does not say how it is made
+        except Exception:  # a class of the user's that does not say how it is made, or fails to
             return None
         # A class of the user's says nothing of the layers that it holds; their names may be others in another process.
         found = places(self.model)
@@ -113,9 +113,10 @@ def build(architecture: Mapping[str, Any]) -> Any:
     try:
         model = keras.saving.deserialize_keras_object(architecture['model'], safe_mode=True)
     except (TypeError, ValueError) as error:
+        said = str(error).partition('. ')[0].rstrip('.')
         raise CheckpointError(
-            f'Keras cannot make the saved model again: {str(error).partition(".")[0]}. Build it, call it once, and '
-            f'give it to load as its second argument.'
+            f'Keras cannot make the saved model again: {said}. Build it, call it once, and give it to load as its '
+            f'second argument.'
         ) from error
     found = list(places(model).values())
     for place in architecture['frozen']:

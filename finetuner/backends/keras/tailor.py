@@ -81,6 +81,9 @@ class Tailor(base.Tailor):
                 rows.append((place, _called(names[id(event.layer)], event, batch)))
         return layers.listed(call for _, call in sorted(rows, key=lambda row: row[0]))
 
+    def output(self, model: Any, inputs: Inputs) -> Any:
+        return run(model, spread(model, _native(inputs)))[0]
+
     def copy(self, model: Any) -> Any:
         try:
             return duplicate(model)

@@ -34,6 +34,9 @@ class Tailor(base.Tailor):
     def trace(self, model: Any, inputs: Inputs) -> list[Layer]:
         return listed(tracing.calls(model, inputs))
 
+    def output(self, model: Any, inputs: Inputs) -> Any:
+        return tracing.run(model, inputs)
+
     def copy(self, model: Any) -> Any:
         try:
             return parts.eager(copy.deepcopy(model))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from finetuner.errors import ArgumentError, MissingExtraError, ModelError
+from finetuner.errors import ArgumentError, MissingExtraError
 from finetuner.tailor.layers import inside
 from finetuner.tailor.recipe import Adapter
 
@@ -62,15 +62,8 @@ def _means(names: Any, path: str) -> bool:
 
 
 def adapt(model: nn.Module, adapter: Adapter, seed: int) -> None:
-    """Put adapters beside the layers that `adapter` names; everything else stands still.
-
-    Raises:
-        ModelError: there is no such layer.
-    """
+    """Put adapters beside the layers that `adapter` names; everything else stands still."""
     peft, modules = _peft(), dict(model.named_modules())
-    missing = next((path for path in adapter.at if path not in modules), None)
-    if missing is not None:
-        raise ModelError(f'The recipe has an adapter at {missing!r}, and this model has no such layer.')
     config = peft.LoraConfig(
         r=int(adapter.r),
         lora_alpha=adapter.alpha,

@@ -10,7 +10,7 @@ from torch import nn
 from finetuner.backends.torch import adapter as adapters, cutting, tailored, tracing
 from finetuner.errors import ArgumentError, ModelError
 from finetuner.tailor import base
-from finetuner.tailor.layers import Layer, inside, listed, sample
+from finetuner.tailor.layers import Layer, listed, sample
 from finetuner.tailor.recipe import Adapter, Pooling
 from finetuner.typing import Inputs
 
@@ -40,6 +40,10 @@ class Tailor(base.Tailor):
     def trace(self, model: nn.Module, inputs: Inputs) -> list[Layer]:
         return listed(tracing.calls(model, inputs))
 
+    def output(self, model: nn.Module, inputs: Inputs) -> Any:
+        found = tracing.run(model, inputs)
+        return None if getattr(found, 'is_meta', False) else found  # which has no numbers
+
     def copy(self, model: nn.Module) -> nn.Module:
         try:
             return copy.deepcopy(model)
@@ -63,23 +67,31 @@ class Tailor(base.Tailor):
                 if any(name == 'running_mean' or name.endswith('_u') for name in names):
                     module.training = False
                     if not stands_still(module):
+                        vars(module).setdefault(BEFORE, {})[''] = True
                         module.register_forward_pre_hook(_stand_still, prepend=True)
 
     def unfreeze(self, model: nn.Module, paths: Sequence[str]) -> None:
-        meant = [at for at in adapters.adapted(model) if any(inside(at, p) or inside(p, at) for p in paths)]
-        if meant:
-            raise ArgumentError(
-                f'{meant[0]!r} has an adapter, which is trained in place of the weights beside it: take the adapters '
-                f'in first, with finetuner.tailor.merge(model).'
-            )
+        adapted = bool(adapters.adapted(model))  # their body stands still, and no mark says that it did not
         for path in paths:
             held, modules = _below(model, path)
+            known = [name in vars(module).get(BEFORE, {}) for module, name, _ in held]
+            if adapted and not any(known) and not all(weight.requires_grad for _, _, weight in held):
+                raise ArgumentError(
+                    f'{path or "The model"!r} has weights that adapters are trained in place of: take these in first, '
+                    f'with finetuner.tailor.merge(model).'
+                )
             for module, name, weight in held:
-                weight.requires_grad_(vars(module).get(BEFORE, {}).pop(name, weight.is_floating_point()))
+                trained = weight.requires_grad if adapted else weight.is_floating_point()
+                weight.requires_grad_(vars(module).get(BEFORE, {}).pop(name, trained))
             for module in filter(stands_still, modules):
+                if not vars(module).get(BEFORE, {}).pop('', not adapted):
+                    continue
                 for key in [key for key, hook in module._forward_pre_hooks.items() if hook is _stand_still]:
                     del module._forward_pre_hooks[key]
                 module.training = model.training
+            for module in modules:
+                if vars(module).get(BEFORE) == {}:
+                    del vars(module)[BEFORE]
 
     def cut(self, model: nn.Module, at: str, call: int, inputs: Inputs) -> base.Cut:
         return cutting.cut(model, at, call, inputs)
@@ -89,7 +101,10 @@ class Tailor(base.Tailor):
 
     def adapt(self, cut: base.Cut, adapter: Adapter, seed: int) -> None:
         body = cut.model.model if cut.way == 'wrapper' else cut.model  # as the general model's paths have it
-        adapters.adapt(body, adapter, seed)
+        there = adapters.places(body)  # without what was cut off together with what runs after the cut
+        adapters.adapt(body, adapter._replace(at=tuple(path for path in adapter.at if path in there)), seed)
+        for module in body.modules():  # what was frozen for the adapters is not unfrozen beside them
+            vars(module).pop(BEFORE, None)
 
     def merge(self, model: nn.Module) -> None:
         if not adapters.adapted(model):

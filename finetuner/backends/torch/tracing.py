@@ -28,6 +28,8 @@ def calls(model: nn.Module, inputs: Inputs) -> list[Call]:
     """All calls of one pass in evaluation mode, in the order in which they end."""
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         raise ModelError('What runs inside a TorchScript module cannot be seen: give the module it was made from.')
+    if hasattr(model, '_orig_mod'):
+        raise ModelError('What torch.compile made cannot be seen into: give the module itself, and compile the result.')
     if any(
         is_lazy(weight) for weight in (*model.parameters(), *model.buffers())
     ):  # of nn.LazyLinear, whose shape the first batch decides
