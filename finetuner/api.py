@@ -1,6 +1,6 @@
 """What a user calls: one function a job, dispatched by the kind of model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,10 @@ def fit(
     guide: Any = None,
     to_embedding_model: bool | None = None,
     layer_name: str | None = None,
-    freeze: bool | Sequence[str] = False,
+    freeze: bool | str | Sequence[str] = False,
     freeze_layer: int | None = None,
     output_dim: int | None = None,
-    pooling: str | None = None,
+    pooling: str | Mapping[str, Any] | None = None,
     projection_head: Any = None,
     adapter: str | None = None,
     adapter_options: dict[str, Any] | None = None,
@@ -112,7 +112,7 @@ def fit(
         freeze_layer: freezes the first blocks, -1 all but the last.
         output_dim: attaches a projection to vectors of this size.
         pooling: 'mean', 'max', 'cls', 'gem' or 'attention', where the layer has places or tokens.
-        projection_head: a module of the framework to attach, or 'linear', 'mlp' or 'identity'.
+        projection_head: a module of the framework to attach (it is not copied), or 'linear', 'mlp' or 'identity'.
         adapter: 'lora' trains small matrices beside linear layers, in place of the weights of the model (PyTorch).
         adapter_options: `r`, `alpha`, `dropout` and `target_modules` of the adapter.
         input_size: of one item, where it shall not be seen from the first batch.

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 from finetuner.errors import ModelError, nearest
 from finetuner.tailor.layers import Layer
 
+MASKS = ('attention_mask', 'mask', 'input_mask')
+"""The inputs that say which tokens count."""
+
 
 class Pooling(NamedTuple):
     """How the axes between batch and channels are done away with.

@@ -112,7 +112,7 @@ def to_embedding_model(
         pooling: how tokens or positions become one vector: 'mean' (the default; it leaves out what `attention_mask`
             does), 'max', 'cls', 'gem', 'attention', or `{'name': 'gem', 'p': 4.0, 'eps': 1e-6, 'learn': False}`.
         projection_head: 'linear', 'mlp' (two layers with BatchNorm), 'identity' (linear, and starts as the identity),
-            or a module of the framework.
+            or a module of the framework, which is not copied.
         normalize: whether vectors have length 1.
         adapter: 'lora' trains small matrices beside linear layers, in place of the weights of the body. What `freeze`
             means gets none, and `finetuner.save` merges them. PyTorch only, with peft.

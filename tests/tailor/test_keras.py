@@ -197,7 +197,7 @@ def test_what_keras_cannot_do_is_refused(cases, hands):
     model, inputs = case.build(), case.inputs()
     with pytest.raises(ArgumentError, match=r"tower.*runs 2 times.*'tower#1' or 'tower#2'"):
         cut(model, inputs, layer_name='tower')
-    with pytest.raises(ModelError, match=r'\(4, 7\) float32.*\n?.*input_size'):
+    with pytest.raises(ModelError, match=r'float32 \(4, 7\).*input_size'):
         tailor(model).trace(model, [inputs[0][:, :7], inputs[1]])
     blocks = cases['subclassed'].build()
     with pytest.raises(ArgumentError, match=r"means 3 layers: 'block_0.norm', 'block_1.norm' and 'block_2.norm'"):

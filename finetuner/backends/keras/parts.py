@@ -9,10 +9,7 @@ import numpy as np
 
 from finetuner.losses import pooling as formulas
 from finetuner.losses.distances import normalize
-from finetuner.tailor.recipe import Pooling
-
-MASKS = ('attention_mask', 'mask', 'input_mask')
-"""The inputs that say which tokens count."""
+from finetuner.tailor.recipe import MASKS, Pooling
 
 
 @keras.saving.register_keras_serializable('finetuner')

@@ -12,14 +12,14 @@ from finetuner.backends.keras.calls import Arguments, Event, Watcher, run, sprea
 from finetuner.backends.keras.compiling import depends_on_values
 from finetuner.backends.keras.duplicate import duplicate
 from finetuner.backends.keras.graph import fresh, is_chain, is_graph
-from finetuner.backends.keras.parts import MASKS, Pool, Tailored, fits, free, made
+from finetuner.backends.keras.parts import Pool, Tailored, fits, free, made
 from finetuner.backends.keras.places import places, stand_still, tree, weights
 from finetuner.backends.keras.stop import Stop
 from finetuner.backends.keras.wiring import wired
 from finetuner.errors import ModelError, nearest
 from finetuner.tailor import base, layers
 from finetuner.tailor.layers import inside
-from finetuner.tailor.recipe import Pooling
+from finetuner.tailor.recipe import MASKS, Pooling
 from finetuner.typing import Inputs
 
 UNKNOWN = 8, 64
@@ -60,7 +60,7 @@ class Tailor(base.Tailor):
         try:
             run(model, spread(model, _native(inputs)), watcher)
         except Exception as error:
-            raise ModelError(_uncallable(inputs, error)) from error
+            raise layers.uncallable(inputs, _said(error)) from error
         found = places(model)
         names = {id(part): path for path, part in reversed(found.items())}
         own = {id(v): (path, v) for path, v in found.items() if isinstance(v, keras.Variable)}
@@ -191,13 +191,9 @@ def _native(inputs: Inputs) -> Inputs:
     return inference.leaves(lambda x: x if isinstance(x, np.ndarray) else keras.ops.convert_to_numpy(x), inputs)
 
 
-def _uncallable(inputs: Inputs, error: Exception) -> str:
-    given = inference.leaves(lambda x: f'{tuple(x.shape)} {x.dtype}', inputs)
+def _said(error: Exception) -> str:
     said = ' '.join(re.sub(r'\x1b\[\d*m', '', str(error)).split())  # without colours; Keras prints whole tensors
-    return (
-        f'The model cannot be called with {given}: {said[:300]}{"…" * (len(said) > 300)} '
-        f'Give the shape of one item as input_size=… and its type as input_dtype=…, or a batch as inputs=….'
-    )
+    return (said[:300] + '…' * (len(said) > 300)).rstrip('.')
 
 
 def _weight(path: str, variable: Any) -> layers.Call:

@@ -10,9 +10,8 @@ from finetuner.backends.paddle import paddle
 from finetuner.backends.paddle.around import Around
 from finetuner.backends.paddle.parts import TENSORS
 from finetuner.losses import distances, pooling
-from finetuner.tailor.recipe import Pooling
+from finetuner.tailor.recipe import MASKS, Pooling
 
-MASKS = ('attention_mask', 'mask', 'input_mask')
 _nn = paddle.nn
 
 

@@ -10,9 +10,7 @@ from torch import nn
 
 from finetuner.backends.torch.around import Around
 from finetuner.losses import distances, pooling
-from finetuner.tailor.recipe import Pooling
-
-MASKS = ('attention_mask', 'mask', 'input_mask')
+from finetuner.tailor.recipe import MASKS, Pooling
 
 
 class Pool(nn.Module):
