@@ -54,6 +54,7 @@ class Tuner(Step):
         state: the counters.
         scales: may be changed; `rebuild` reads it.
         groups: of the weights that train now, by name the multiple of the model's rate and the paths.
+        rows: of all weights, by path the place among them, which is the same in every process.
         memory: of earlier batches, before the first; `setup` makes the framework's own of it.
         stop_training: set it in a callback, and training ends with the epoch.
     """
@@ -89,6 +90,7 @@ class Tuner(Step):
         self.mini_batch_size = mini_batch_size
         self.scales = dict(scales or {})
         self.groups: dict[str, tuple[float, list[str]]] = {}
+        self.rows: dict[str, int] = {}
         self.state = TunerState()
         self.stop_training = False
         self.ops = load(encoder.framework, 'ops')

@@ -1,12 +1,12 @@
 """A training on disk: weights, optimizer, what the loss learned, and the state; enough to go on as if nothing was."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from finetuner import artifact
 from finetuner.console import logger
 from finetuner.errors import CheckpointError
+from finetuner.tuner import settings
 
 PREFIX = 'saved_model_epoch_'
 
@@ -16,7 +16,7 @@ def save(tuner: Any, folder: str | Path) -> Path:
     optimizer, numbers = tuner.optimizer_state()
     facts = {
         'state': tuner.state.dict(),
-        'training': {**_settings(tuner), 'groups': _groups(tuner), 'optimizer': numbers},
+        'training': {**settings.facts(tuner), 'optimizer': numbers},
     }
     arrays = {
         'weights': tuner.encoder.weights(),
@@ -71,49 +71,16 @@ def _written(path: Path) -> tuple[int, int]:
     return manifest.stat().st_mtime_ns if manifest.exists() else 0, int(path.name.removeprefix(PREFIX))
 
 
-def _settings(tuner: Any) -> dict[str, Any]:
-    # What must be the same for a training to go on as if it had never stopped.
-    loss, miner = tuner.objective.loss, tuner.objective.miner
-    return {
-        'framework': tuner.encoder.framework,
-        'seed': tuner.seed,
-        'num_epochs': tuner.state.num_epochs,
-        'num_batches_train': tuner.state.num_batches_train,
-        'layout': list(tuner.loader.layout),
-        'loss': getattr(loss, '__qualname__', None) or repr(loss),
-        'miner': getattr(miner, '__qualname__', None) or repr(miner),
-        'own_optimizer': tuner.configure_optimizer is not None,
-        'adapters': tuner.encoder.adapters() or None,
-        'learning_rate': tuner.optimization.learning_rate,
-        'loss_optimizer': asdict(tuner.loss_optimization) if tuner.learned() else None,
-    }
-
-
-def _groups(tuner: Any) -> dict[str, int]:
-    # How many weights train at which multiple of the rate; their names need not be the same in every process.
-    return {name: len(paths) for name, (_, paths) in tuner.groups.items()}
-
-
 def _restore(tuner: Any, folder: Path, arrays: dict[str, Any], facts: dict[str, Any]) -> None:
     state, training = facts['state'], facts['training']
-    for name, value in _settings(tuner).items():
-        then = training.get(name)
-        if then != value:
-            raise CheckpointError(
-                f'{folder} is of a training with {name}={then}, this one has {name}={value}: '
-                f'resume with the same data and settings.'
-            )
+    settings.check(folder, training, tuner)
     for name, value in state.items():
         setattr(tuner.state, name, value)
     for callback in tuner.callbacks:
         callback.resume(tuner)
     tuner.state.learning_rates = state['learning_rates']  # where a callback rebuilt, they are of the next update
     tuner.encoder.assign(arrays['weights'])
-    if training.get('groups') != _groups(tuner):
-        raise CheckpointError(
-            f'{folder} is of a training of other weights, {training.get("groups")}, than this one, {_groups(tuner)}: '
-            f'resume with the same callbacks, and the same weights frozen.'
-        )
+    settings.check_trained(folder, training, tuner)
     tuner.restore(
         arrays.get('optimizer', {}), training['optimizer'], arrays.get('learned', {}), arrays.get('memory', {})
     )

@@ -39,6 +39,7 @@ class Step(ABC):
     mini_batch_size: int | None
     scales: dict[str, float]
     groups: dict[str, tuple[float, list[str]]]
+    rows: dict[str, int]
     ops: Any
 
     @property
@@ -104,6 +105,7 @@ class Step(ABC):
             weights: of the model, by path: whether each trains.
         """
         rates.check(self.scales, weights)
+        self.rows = {path: row for row, path in enumerate(weights)}
         self.groups = rates.grouped([path for path, trains in weights.items() if trains], self.scales)
         return {name: paths for name, (_, paths) in self.groups.items()}
 
