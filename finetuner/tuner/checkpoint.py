@@ -75,7 +75,8 @@ def _restore(tuner: Any, folder: Path, arrays: dict[str, Any], facts: dict[str, 
     state, training = facts['state'], facts['training']
     settings.check(folder, training, tuner)
     for name, value in state.items():
-        setattr(tuner.state, name, value)
+        if name != 'num_batches_val':  # a training may be resumed with other eval_data
+            setattr(tuner.state, name, value)
     for callback in tuner.callbacks:
         callback.resume(tuner)
     tuner.state.learning_rates = state['learning_rates']  # where a callback rebuilt, they are of the next update

@@ -178,6 +178,32 @@ def test_a_training_that_was_stopped_stays_stopped(backend, tmp_path):
     assert epochs() == epochs(resume=tmp_path) == 2
 
 
+def test_callbacks_know_their_counters_when_others_join(backend, tmp_path):
+    class Waits(EarlyStopping):
+        def __eq__(self, other):  # as a dataclass would have it
+            return isinstance(other, Waits)
+
+    class Watches(Callback):
+        def on_val_begin(self, tuner):
+            batches.append(tuner.state.num_batches_val)
+
+    def stopping(number):
+        return EarlyStopping(monitor='train_loss', min_delta=100, patience=number)
+
+    def epochs(*callbacks, **arguments):
+        arguments |= {'epochs': 4, 'callbacks': callbacks, 'return_history': True}
+        return len(finetuner.fit(mlp(backend), clusters(), **arguments)[1].epochs)
+
+    batches = []
+    waits = [Waits(monitor='train_loss', min_delta=100, patience=number) for number in (3, 2)]
+    assert epochs(stopping(5), stopping(1), *waits, TrainingCheckpoint(save_dir=tmp_path)) == 2
+    again = Watches(), stopping(5), *waits, stopping(1)
+    assert epochs(*again, eval_data=clusters(seed=2), resume=tmp_path) == 2
+    later = Watches(), stopping(5), stopping(5), *waits
+    assert epochs(*later, eval_data=clusters(seed=2), resume=tmp_path) == 3
+    assert batches == [1]
+
+
 def test_a_scheduler_goes_on(backend, tmp_path):
     def configure(model):
         if backend == 'torch':

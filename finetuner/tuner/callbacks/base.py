@@ -27,9 +27,10 @@ class Callback:
         """The state is that of a checkpoint, and nothing else is yet: make frozen and unfrozen what was so then."""
 
     def counters(self, tuner: Any) -> dict[str, Any]:
-        """What this callback must remember across a resume."""
-        place = f'{type(self).__name__}:{tuner.callbacks.index(self)}'
-        found: dict[str, Any] = tuner.state.counters.setdefault(place, {})
+        """What this callback must remember across a resume, by its class and its number among those of its class."""
+        name = type(self).__name__
+        alike = [id(callback) for callback in tuner.callbacks if type(callback).__name__ == name]
+        found: dict[str, Any] = tuner.state.counters.setdefault(f'{name}:{alike.index(id(self))}', {})
         return found
 
     def on_fit_begin(self, tuner: Any) -> None:
