@@ -9,11 +9,11 @@ from finetuner.console import logger
 from finetuner.errors import ArgumentError, CheckpointError, enumerated
 from finetuner.tailor import origin
 from finetuner.tailor.base import tailor
-from finetuner.tailor.freezing import paths
 from finetuner.tailor.layers import inside
 from finetuner.tailor.parts import parts
 from finetuner.tailor.tailoring import few
 from finetuner.tuner.callbacks.base import Callback
+from finetuner.tuner.callbacks.kept import kept
 from finetuner.tuner.interruption import deferred
 
 STAGES = 3
@@ -38,10 +38,11 @@ class GradualUnfreezing(Callback):
         milestones: the epochs, from 0, with which the second stage and the later ones begin. None takes thirds of the
             epochs. Two make three stages; with more of them the blocks are shared out over the later stages.
         factor: the rate of what joins, as a part of the rate of what joined before it.
-        keep: names, paths or patterns of layers that stay frozen.
+        keep: names, paths or patterns of layers that stay frozen; also those of the general model, as `freeze` takes
+            them.
 
     Raises:
-        ArgumentError: milestones that do not rise, or a factor that is none.
+        ArgumentError: milestones that do not rise, a factor that is none, or what cannot name layers.
     """
 
     unfreezes = True
@@ -59,7 +60,10 @@ class GradualUnfreezing(Callback):
             raise ArgumentError(f'factor={factor!r}: expected a number above 0 and up to 1, such as 0.1.')
         self.milestones = None if milestones is None else [int(epoch) for epoch in milestones]
         self.factor = float(factor)
-        self.keep = [keep] if isinstance(keep, str) else list(keep)
+        names = [keep] if isinstance(keep, str) else keep
+        if not isinstance(names, list | tuple | set) or not all(isinstance(name, str) for name in names):
+            raise ArgumentError(f'keep={keep!r}: expected names, paths or patterns of layers as display() shows them.')
+        self.keep = list(names)
         self.stages: list[tuple[str, ...]] = []
         self.begin: list[int] = []
         self.kept: tuple[str, ...] = ()
@@ -81,7 +85,7 @@ class GradualUnfreezing(Callback):
         inputs, _ = next(iter(tuner.loader.epoch(0)))
         layers = tailor(model).trace(model, few(inputs))
         row = parts(layers, made.recipe if made else None)
-        self.kept = paths('keep', layers, self.keep)
+        self.kept = kept(layers, self.keep)
         if row and all(any(inside(path, place) for place in self.kept) for path in row[0]):
             raise ArgumentError(
                 f'keep={self.keep} freezes the head, {enumerated(row[0])}, so that there is nothing to train at first.'
