@@ -3,8 +3,8 @@
 import pytest
 
 import finetuner
-from finetuner.callback import GradualUnfreezing
-from finetuner.errors import ArgumentError
+from finetuner.callback import GradualUnfreezing, TrainingCheckpoint
+from finetuner.errors import ArgumentError, CheckpointError
 from finetuner.inference import encoder
 from tests.models import clusters, mlp
 
@@ -23,6 +23,20 @@ def weighty(model):
 def trained(start, *callbacks, unfreezing=None, **arguments):
     callbacks = [unfreezing or GradualUnfreezing(), *callbacks]
     return finetuner.fit(start, clusters(), **ARGUMENTS | arguments, callbacks=callbacks)
+
+
+def test_another_keep_is_not_resumed(backend, tmp_path):
+    def kept(place):
+        start = model(backend)
+        return start, GradualUnfreezing(keep=weighty(start)[place].name)
+
+    start, unfreezing = kept(0)
+    trained(start, TrainingCheckpoint(save_dir=tmp_path), unfreezing=unfreezing)
+    for other in (kept(2), (model(backend), GradualUnfreezing())):
+        with pytest.raises(CheckpointError, match="'keep': .*this one has .*'keep': .*same callbacks"):
+            trained(other[0], unfreezing=other[1], resume=tmp_path)
+    start, unfreezing = kept(0)
+    trained(start, unfreezing=unfreezing, resume=tmp_path)
 
 
 @pytest.mark.parametrize('keep', [5, None, True, [5]])

@@ -9,7 +9,7 @@ from finetuner.console import logger
 from finetuner.errors import ArgumentError, CheckpointError, enumerated
 from finetuner.tailor import origin
 from finetuner.tailor.base import tailor
-from finetuner.tailor.layers import inside
+from finetuner.tailor.layers import Layer, inside
 from finetuner.tailor.parts import parts
 from finetuner.tailor.tailoring import few
 from finetuner.tuner.callbacks.base import Callback
@@ -67,6 +67,7 @@ class GradualUnfreezing(Callback):
         self.stages: list[tuple[str, ...]] = []
         self.begin: list[int] = []
         self.kept: tuple[str, ...] = ()
+        self._layers: list[Layer] = []
         self._entered = False
 
     def check(self, tuner: Any) -> None:
@@ -83,9 +84,9 @@ class GradualUnfreezing(Callback):
                 'GradualUnfreezing trains the weights that adapters are trained in place of: leave one of them out.'
             )
         inputs, _ = next(iter(tuner.loader.epoch(0)))
-        layers = tailor(model).trace(model, few(inputs))
-        row = parts(layers, made.recipe if made else None)
-        self.kept = kept(layers, self.keep)
+        self._layers = tailor(model).trace(model, few(inputs))
+        row = parts(self._layers, made.recipe if made else None)
+        self.kept = kept(self._layers, self.keep)
         if row and all(any(inside(path, place) for place in self.kept) for path in row[0]):
             raise ArgumentError(
                 f'keep={self.keep} freezes the head, {enumerated(row[0])}, so that there is nothing to train at first.'
@@ -115,10 +116,12 @@ class GradualUnfreezing(Callback):
     def resume(self, tuner: Any) -> None:
         """Go back to the stage of the checkpoint."""
         counters = self.counters(tuner)
-        if counters.get('settings') != self._settings():
+        then, now = counters.get('settings'), self._settings()
+        if then != now:
+            said = 'left out' if then is None else then | {'keep': counters.get('keep')}
             raise CheckpointError(
-                f'The checkpoint is of a training with GradualUnfreezing {counters.get("settings", "left out")}, this '
-                f'one has {self._settings()}: resume with the same callbacks.'
+                f'The checkpoint is of a training with GradualUnfreezing {said}, this one has '
+                f'{now | {"keep": list(self.kept)}}: resume with the same callbacks.'
             )
         self._enter(tuner, counters['stage'])
 
@@ -146,7 +149,9 @@ class GradualUnfreezing(Callback):
         self._leave(tuner)
 
     def _settings(self) -> dict[str, Any]:
-        return {'milestones': self.begin, 'factor': self.factor}
+        # Rows, for paths need not be the same in every process.
+        paths = [layer.path for layer in self._layers]
+        return {'milestones': self.begin, 'factor': self.factor, 'keep': sorted(map(paths.index, self.kept))}
 
     def _enter(self, tuner: Any, stage: int) -> None:
         self._entered = True
@@ -155,7 +160,7 @@ class GradualUnfreezing(Callback):
             self._unfreeze(tuner.embed_model, [path for joined in trained for path in joined])
             tuner.scales = {path: self.factor**place for place, joined in enumerate(trained) for path in joined}
             tuner.rebuild()
-            self.counters(tuner).update(stage=stage, settings=self._settings())
+            self.counters(tuner).update(stage=stage, settings=self._settings(), keep=list(self.kept))
         joined = 'all the rest' if trained[-1] == ('',) else enumerated(trained[-1])
         logger.info(
             'Stage %d of %d: trains %s%s, at %g of the rate.',
