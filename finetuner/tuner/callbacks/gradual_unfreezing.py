@@ -9,7 +9,7 @@ from finetuner.console import logger
 from finetuner.errors import ArgumentError, CheckpointError, enumerated
 from finetuner.tailor import origin
 from finetuner.tailor.base import tailor
-from finetuner.tailor.layers import Layer, inside
+from finetuner.tailor.layers import Layer, inside, topmost
 from finetuner.tailor.parts import parts
 from finetuner.tailor.tailoring import few
 from finetuner.tuner.callbacks.base import Callback
@@ -32,7 +32,8 @@ class GradualUnfreezing(Callback):
 
     The head is what Tailor attached, or else what runs after the last block, or else the last block. Blocks are those
     that `display` numbers. However the training ends, also by an error, by Ctrl-C or by EarlyStopping in an early
-    stage, everything but `keep` is trainable afterwards. It sets `tuner.scales`.
+    stage, everything but `keep` is trainable afterwards; where it cannot begin, the model is as it was found. It sets
+    `tuner.scales`.
 
     Args:
         milestones: the epochs, from 0, with which the second stage and the later ones begin. None takes thirds of the
@@ -68,23 +69,25 @@ class GradualUnfreezing(Callback):
         self.begin: list[int] = []
         self.kept: tuple[str, ...] = ()
         self._layers: list[Layer] = []
-        self._entered = False
+        self._inputs: Any = None
+        self._entered = self._trained = False
 
     def check(self, tuner: Any) -> None:
         """Find the parts of the model, and refuse what cannot be unfrozen in stages."""
-        self._entered = False
+        self._entered = self._trained = False
         if tuner.configure_optimizer is not None:
             raise ArgumentError('GradualUnfreezing makes the optimizer anew: leave configure_optimizer out.')
         if any(isinstance(other, GradualUnfreezing) for other in tuner.callbacks if other is not self):
             raise ArgumentError('Two GradualUnfreezing in one training would undo each other: give one.')
-        model = tuner.embed_model
-        made = origin.of(model)
-        if made is not None and made.recipe.adapter is not None:
+        if tuner.encoder.adapters():
             raise ArgumentError(
                 'GradualUnfreezing trains the weights that adapters are trained in place of: leave one of them out.'
             )
+        model = tuner.embed_model
         inputs, _ = next(iter(tuner.loader.epoch(0)))
-        self._layers = tailor(model).trace(model, few(inputs))
+        self._inputs = few(inputs)
+        self._layers = tailor(model).trace(model, self._inputs)
+        made = origin.of(model)
         row = parts(self._layers, made.recipe if made else None)
         self.kept = kept(self._layers, self.keep)
         if row and all(any(inside(path, place) for place in self.kept) for path in row[0]):
@@ -135,6 +138,7 @@ class GradualUnfreezing(Callback):
         stage = sum(epoch <= tuner.state.epoch for epoch in self.begin)
         if stage != self.counters(tuner)['stage']:
             self._enter(tuner, stage)
+        self._trained = True
 
     def on_fit_end(self, tuner: Any) -> None:
         """Leave everything trainable but what is kept."""
@@ -145,8 +149,11 @@ class GradualUnfreezing(Callback):
         self._leave(tuner)
 
     def on_exception(self, tuner: Any, exception: BaseException) -> None:
-        """Leave everything trainable but what is kept."""
-        self._leave(tuner)
+        """Leave everything trainable but what is kept; where no epoch has begun, leave the model as it was found."""
+        if self._trained:
+            self._leave(tuner)
+        elif self._entered:
+            self._undo(tuner.embed_model)
 
     def _settings(self) -> dict[str, Any]:
         # Rows, for paths need not be the same in every process.
@@ -177,6 +184,14 @@ class GradualUnfreezing(Callback):
         worker.freeze(model, [''])
         worker.unfreeze(model, trained)
         worker.freeze(model, self.kept)
+
+    def _undo(self, model: Any) -> None:
+        # What trains now and did not as it was found had been frozen by `freeze`; the rest that does not, by others.
+        worker = tailor(model)
+        worker.freeze(model, [''])
+        worker.unfreeze(model, [''])
+        trains = {layer.path for layer in worker.trace(model, self._inputs) if layer.trainable}
+        worker.freeze(model, topmost(x.path for x in self._layers if not x.trainable and x.path in trains))
 
 
 def shared_out(row: Sequence[tuple[str, ...]], count: int) -> list[tuple[str, ...]]:
