@@ -1,6 +1,7 @@
 """What people call: list the layers of a model, and make an embedding model of it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 from finetuner import inference
@@ -130,6 +131,7 @@ def to_embedding_model(
         MissingExtraError: peft is not installed, and an adapter is asked for.
         ModelError: the model cannot be called, or cannot be cut there.
     """
+    seed = _seed(seed)
     worker, options = base.tailor(model), adapters.check(adapter, adapter_options, freeze)
     places = {} if adapter is None else worker.adaptable(model)
     batch = _batch(worker, model, input_size, input_dtype, inputs)
@@ -143,7 +145,6 @@ def to_embedding_model(
     else:
         found = adapters.plan_with_adapter(layers, wanted, worker.channels_first, adapter, options, places, gives)
     own = projection_head if ('module',) in found.recipe.head else None
-    seed = SEED if seed is None else seed
     cut = base.apply(model, found.recipe, batch, projection_head=own, inplace=inplace, seed=seed)
     origin.note(model, cut, found.recipe, batch)
     logger.info('%s Weights that are trained: %s.', explained(found), f'{inference.encoder(cut.model).trainable():,}')
@@ -181,7 +182,7 @@ def rebuild(model: Any, recipe: Recipe, inputs: Inputs, projection_head: Any = N
         projection_head: the module, if the recipe has one of your own.
         seed: of what head and adapters start from, as in `to_embedding_model`.
     """
-    cut = base.apply(model, recipe, inputs, projection_head=projection_head, seed=SEED if seed is None else seed)
+    cut = base.apply(model, recipe, inputs, projection_head=projection_head, seed=_seed(seed))
     origin.note(model, cut, recipe, few(inputs))
     return cut.model
 
@@ -215,6 +216,12 @@ def explained(found: Plan) -> str:
         steps = [f'{s[0]} {s[1]} to {s[2]}' if s[0] == 'linear' else s[0] for s in recipe.head]
         parts.append(f'Head: {", ".join(steps)}.')
     return ' '.join(parts)
+
+
+def _seed(seed: Any) -> int:
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0):
+        raise ArgumentError(f'seed={seed!r}: expected a whole number of at least 0.')
+    return SEED if seed is None else int(seed)
 
 
 def _batch(worker: base.Tailor, model: Any, size: Any, dtype: Any, inputs: Inputs | None) -> Inputs:
