@@ -78,8 +78,8 @@ def _settings(tuner: Any) -> dict[str, Any]:
 
 
 def _tailored(encoder: Encoder) -> dict[str, list[Any]]:
-    # How the model was made: of each setting what is compared, and what is shown. What is not known is left out: a
-    # copy of a tailored model has lost its origin. Of layers the rows are compared, for Keras numbers their names anew.
+    # How the model was made: of each setting what is compared, and what is shown. What is not known is left out: some
+    # ways of copying lose the origin. Of layers the rows are compared, for Keras numbers their names anew.
     made = origin.of(encoder.model)
     if made is None:
         return {} if encoder.layers()[0] == TAILORED else {'pooling': [None, None], 'head': [[], []]}

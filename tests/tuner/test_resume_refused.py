@@ -8,7 +8,7 @@ import pytest
 import finetuner
 from finetuner.callback import TrainingCheckpoint
 from finetuner.errors import CheckpointError
-from finetuner.inference import encoder
+from finetuner.inference import ORIGIN, encoder
 from tests.models import clusters, cnn, mlp
 
 ARGUMENTS = {'epochs': 2, 'batch_size': 20, 'num_items_per_class': 4}
@@ -69,9 +69,10 @@ def test_another_head_on_the_same_weights(backend, tmp_path):
 
 
 @pytest.mark.backends('torch', 'paddle')
-def test_a_copy_that_has_lost_its_origin_can_be_resumed(backend, tmp_path):
+def test_a_model_that_has_lost_its_origin_can_be_resumed(backend, tmp_path):
     start = finetuner.to_embedding_model(mlp(backend), inputs=clusters()[0], output_dim=4)
     lost = copy.deepcopy(start)
+    del vars(lost)[ORIGIN]
     trained(lost, tmp_path, to_embedding_model=False)
     trained(start, resume=tmp_path)
 
