@@ -18,6 +18,7 @@ LAYERS = [
     'finetuner.losses | finetuner.data',
     'finetuner.inference',
     'finetuner.evaluation | finetuner.artifact | finetuner.tailor | finetuner.tuner',
+    'finetuner.tuner.settings',
     'finetuner.tuner.state finetuner.tuner.schedule finetuner.tuner.rates finetuner.tuner.checkpoint',
     'finetuner.tuner.callbacks finetuner.callback finetuner.tuner.callback',
     'finetuner.tuner.step finetuner.tuner.base',
