@@ -96,6 +96,8 @@ def finite(library, objective, batch, dtype):
     return value, slopes
 
 
+# JAX takes minutes for them, operation by operation; test_matrix.py has its cells.
+@pytest.mark.backends('numpy', 'torch', 'keras-tensorflow', 'keras-torch', 'paddle')
 @pytest.mark.parametrize('way', ['visited', 'sorted'])
 @pytest.mark.parametrize('name', BATCHES)
 def test_numbers_come_out(library, monkeypatch, name, way):
