@@ -14,7 +14,8 @@ from finetuner.errors import ArgumentError, ModelError, strict
 from finetuner.evaluation.evaluator import Evaluator
 from finetuner.synthesis import mining
 from finetuner.tuner.callbacks.base import Callback
-from finetuner.tuner.train import HISTORIES, History, train
+from finetuner.tuner.history import History
+from finetuner.tuner.train import HISTORIES, train
 from finetuner.typing import CollateFn, PreprocessFn
 
 

@@ -17,7 +17,7 @@ from finetuner.evaluation.gallery import gallery
 from finetuner.evaluation.search import top_k
 from finetuner.inference import encoder
 from finetuner.tuner.callbacks.evaluation import EvaluationCallback
-from finetuner.tuner.train import History
+from finetuner.tuner.history import History
 
 SHOWN = 8  # queries in the picture, with as many results each
 

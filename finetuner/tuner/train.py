@@ -1,7 +1,6 @@
 """A training in this process: data, defaults and checks, then the loop of the model's framework."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType
@@ -28,31 +27,11 @@ from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.callbacks.evaluation import EvaluationCallback
 from finetuner.tuner.callbacks.progress_bar import ProgressBarCallback
 from finetuner.tuner.chunks import chunks
+from finetuner.tuner.history import History
 from finetuner.tuner.means import class_means
-from finetuner.tuner.state import TunerState
 from finetuner.typing import CollateFn, PreprocessFn
 
 SEED = 42
-
-
-@dataclass(frozen=True)
-class History:
-    """What happened in a training.
-
-    Attributes:
-        before: the retrieval metrics of the untrained model, by name; empty if none were measured.
-        epochs: one dict an epoch: `epoch`, `train_loss`, `val_loss` (with `eval_data`), every metric,
-            `learning_rates` and `seconds`.
-    """
-
-    before: dict[str, float]
-    epochs: list[dict[str, Any]]
-
-    @property
-    def after(self) -> dict[str, float]:
-        """The same metrics as `before`, of the trained model."""
-        last = self.epochs[-1] if self.epochs else {}
-        return {name: last[name] for name in self.before if name in last}
 
 
 HISTORIES: WeakKeyDictionary[Any, History] = WeakKeyDictionary()
@@ -195,13 +174,8 @@ def train(
         len(loader), loader.layout.items, epochs, seed,
     )  # fmt: skip
     tuner.fit(loader, epochs, eval_loader, resume)
-    HISTORIES[model] = history = record(tuner.state)
+    HISTORIES[model] = history = History.of(tuner.state)
     return model, history
-
-
-def record(state: TunerState) -> History:
-    """The history in a state."""
-    return History(dict(state.before), list(state.history))
 
 
 def make_loader(

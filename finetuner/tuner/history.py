@@ -1,0 +1,91 @@
+"""What happened in a training: numbers by epoch, and their curves as a picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finetuner.errors import ArgumentError, MissingExtraError, nearest
+from finetuner.tuner.state import TunerState
+
+LOSSES = ('train_loss', 'val_loss')
+
+
+@dataclass(frozen=True)
+class History:
+    """What happened in a training.
+
+    Attributes:
+        before: the retrieval metrics of the untrained model, by name; empty if none were measured.
+        epochs: one dict an epoch: `epoch`, `train_loss`, `val_loss` (with `eval_data`), every metric,
+            `learning_rates` and `seconds`.
+    """
+
+    before: dict[str, float]
+    epochs: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, state: TunerState) -> 'History':
+        """The history in a state."""
+        return cls(dict(state.before), list(state.history))
+
+    @property
+    def after(self) -> dict[str, float]:
+        """The same metrics as `before`, of the trained model."""
+        last = self.epochs[-1] if self.epochs else {}
+        return {name: last[name] for name in self.before if name in last}
+
+    def plot(self, path: str | Path = 'history.png', metrics: Sequence[str] | None = None) -> Path:
+        """Draw the losses and the metrics over the epochs; metrics begin before the first.
+
+        Args:
+            path: of the picture; its ending says whether it is PNG, SVG or PDF.
+            metrics: the names of those to draw; all by default.
+
+        Returns:
+            `path`.
+
+        Raises:
+            ArgumentError: there is nothing to draw, or no metric of that name.
+            MissingExtraError: matplotlib is not installed.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("Pictures are drawn by matplotlib: pip install 'finetuner[plot]'") from error
+        if not self.epochs:
+            raise ArgumentError('No epoch was trained to its end: there is nothing to draw.')
+        losses = [name for name in LOSSES if name in self.epochs[0]]
+        for name in metrics or ():
+            if name not in self.before:
+                raise ArgumentError(f'metrics: {name!r} was not measured. {nearest(name, self.before)}')
+        chosen = [name for name in self.before if metrics is None or name in metrics]
+        figure = Figure(figsize=(10 if chosen else 5, 4), layout='constrained')
+        panels = figure.subplots(1, 2 if chosen else 1, squeeze=False)[0]
+        numbers = [record['epoch'] + 1 for record in self.epochs]
+        for name in losses:
+            panels[0].plot(numbers, [record[name] for record in self.epochs], marker='.', label=name)
+        for name in chosen:
+            values = [record.get(name, float('nan')) for record in self.epochs]
+            panels[1].plot([numbers[0] - 1, *numbers], [self.before[name], *values], marker='.', label=name)
+        for panel, title in zip(panels, ('loss', 'retrieval'), strict=False):
+            panel.set(title=title, xlabel='epoch')
+            panel.xaxis.get_major_locator().set_params(integer=True)
+            panel.legend(fontsize='small')
+        try:
+            figure.savefig(path, dpi=120)
+        except ValueError as error:  # a format that matplotlib does not know
+            raise ArgumentError(f'{path}: expected a name that ends in .png, .svg or .pdf.') from error
+        return Path(path)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A flat dict for each epoch, and one before them with the metrics of the untrained model.
+
+        `epoch` is how many epochs were trained by then; learning rates are called `learning_rate/model`.
+        """
+        found: list[dict[str, Any]] = [{'epoch': 0, **self.before}] if self.before else []
+        for record in self.epochs:
+            rates = {f'learning_rate/{name}': rate for name, rate in record['learning_rates'].items()}
+            numbers = {name: value for name, value in record.items() if name != 'learning_rates'}
+            found.append(numbers | {'epoch': record['epoch'] + 1} | rates)
+        return found
