@@ -4,7 +4,8 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from numbers import Integral
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec('P')
 R = TypeVar('R')
@@ -36,6 +37,17 @@ class TrainingError(FinetunerError, RuntimeError):
 
 class MissingExtraError(FinetunerError, ImportError):
     """A library is not installed; names the extra that brings it."""
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """`value`, if it is a whole number of at least `least`, of Python or numpy.
+
+    Raises:
+        ArgumentError: says what `name` is, and what was expected.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ArgumentError(f'{name}={value!r}: expected a whole number of at least {least}.')
+    return int(value)
 
 
 def nearest(name: object, names: Iterable[str]) -> str:

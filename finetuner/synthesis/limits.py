@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetuner.errors import ArgumentError
+from finetuner.errors import ArgumentError, whole_number
 
 ROUNDING = 3e-7  # of products of unit vectors in float32
 
@@ -30,8 +30,7 @@ class Limits:
                 if value is None:
                     continue
                 least = self.range_min + 1
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise ArgumentError(f'{name}={value!r}: expected a whole number of at least {least}.')
+            whole_number(name, value, least)
         for name in ('absolute_margin', 'relative_margin', 'max_score', 'min_score'):
             value = getattr(self, name)
             number = isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)

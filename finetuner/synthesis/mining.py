@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 
 from finetuner.console import logger
-from finetuner.errors import ArgumentError, DataError
+from finetuner.errors import ArgumentError, DataError, whole_number
 from finetuner.inference import embed_records
 from finetuner.synthesis.candidates import Found, Search, mine
 from finetuner.synthesis.limits import Limits
@@ -115,8 +115,7 @@ def mine_hard_negatives(
     ):
         if value not in known:
             raise ArgumentError(f'{name}={value!r}: expected {known[0]!r} or {known[1]!r}.')
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ArgumentError(f'seed={seed!r}: expected a whole number of at least 0.')
+    whole_number('seed', seed, 0)
     if score is not None and not callable(score):
         raise ArgumentError(f'score={score!r}: expected a function f(query, document) or f(pairs).')
     material = gather(queries, corpus, positives, query_labels, corpus_labels)

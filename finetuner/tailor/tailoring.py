@@ -1,13 +1,12 @@
 """What people call: list the layers of a model, and make an embedding model of it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral
 from typing import Any
 
 from finetuner import inference
 from finetuner.console import logger, whole
 from finetuner.dispatch import get_namespace
-from finetuner.errors import ArgumentError, enumerated, strict
+from finetuner.errors import ArgumentError, enumerated, strict, whole_number
 from finetuner.tailor import adapters, base, origin
 from finetuner.tailor.heads import TAILORED, shows
 from finetuner.tailor.kernels import SEED
@@ -219,9 +218,7 @@ def explained(found: Plan) -> str:
 
 
 def _seed(seed: Any) -> int:
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0):
-        raise ArgumentError(f'seed={seed!r}: expected a whole number of at least 0.')
-    return SEED if seed is None else int(seed)
+    return whole_number('seed', SEED if seed is None else seed, 0)
 
 
 def _batch(worker: base.Tailor, model: Any, size: Any, dtype: Any, inputs: Inputs | None) -> Inputs:

@@ -1,7 +1,7 @@
 """A training in this process: data, defaults and checks, then the loop of the model's framework."""
 
 from collections.abc import Callable, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -17,7 +17,7 @@ from finetuner.data.records import Label, Records
 from finetuner.data.sampler import make_sampler
 from finetuner.data.samplers.base import BATCH_SIZE
 from finetuner.dispatch import load
-from finetuner.errors import ArgumentError, DataError, enumerated
+from finetuner.errors import ArgumentError, DataError, enumerated, whole_number
 from finetuner.losses import registry
 from finetuner.losses.base import Loss
 from finetuner.losses.objective import Objective
@@ -87,8 +87,8 @@ def train(
     )
     kind = coder.layers()
     transformer = schedule.is_transformer(kind)
-    seed = _whole('seed', SEED if seed is None else seed, 0)
-    epochs = _whole('epochs', (3 if transformer else 10) if epochs is None else epochs, 1)
+    seed = whole_number('seed', SEED if seed is None else seed, 0)
+    epochs = whole_number('epochs', (3 if transformer else 10) if epochs is None else epochs, 1)
     watching = _watching(callbacks)
     _check(optimizer, learning_rate, configure_optimizer)
     learning = schedule.for_loss(loss_optimizer, loss_optimizer_options)
@@ -237,7 +237,7 @@ def _mini_batch_size(size: Any, batch_size: int, loader: Loader, layers: list[st
     # Checked against what was asked for, and not against a batch that is small because the data are.
     if size is None:
         return None
-    whole, items = _whole('mini_batch_size', size, 1), batch_size * loader.layout.width
+    whole, items = whole_number('mini_batch_size', size, 1), batch_size * loader.layout.width
     if whole >= items:
         raise ArgumentError(
             f'mini_batch_size={whole}, and a batch has no more than {items} items: expected a part of it. '
@@ -250,12 +250,6 @@ def _mini_batch_size(size: Any, batch_size: int, loader: Loader, layers: list[st
             'else than from whole batches. LayerNorm would not.', enumerated(norms), whole,
         )  # fmt: skip
     return whole
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ArgumentError(f'{name}={value!r}: expected a whole number of at least {least}.')
-    return int(value)
 
 
 def _watching(callbacks: Sequence[Callback] | None) -> list[Callback]:
