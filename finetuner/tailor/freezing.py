@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from finetuner.errors import ArgumentError, nearest, strict
+from finetuner.errors import ArgumentError, strict
 from finetuner.tailor.base import tailor
-from finetuner.tailor.layers import Layer, known, named, topmost
+from finetuner.tailor.layers import Layer, meant, topmost
 from finetuner.tailor.tailoring import summary
 from finetuner.typing import Inputs
 
@@ -87,10 +87,7 @@ def paths(verb: str, layers: Sequence[Layer], names: str | Sequence[str]) -> tup
     """
     found: list[str] = []
     for name in [names] if isinstance(names, str) else names:
-        rows = named(layers, name) if isinstance(name, str) else []
-        if not rows:
-            raise ArgumentError(f'{verb}: there is no layer {name!r}. {nearest(str(name), known(layers))}')
-        found += [layers[row].path for row in rows]
+        found += [layers[row].path for row in meant(verb, layers, name)]
     return topmost(found)
 
 

@@ -141,6 +141,23 @@ def named(layers: Sequence[Layer], name: str) -> list[int]:
     ]
 
 
+def meant(verb: str, layers: Sequence[Layer], name: Any) -> list[int]:
+    """The rows that `name` means, as `named` gives them, one at least.
+
+    Args:
+        verb: what an error begins with.
+        layers: of the model.
+        name: a name, a path or a pattern.
+
+    Raises:
+        ArgumentError: it means nothing.
+    """
+    found = named(layers, name) if isinstance(name, str) else []
+    if not found:
+        raise ArgumentError(f'{verb}: there is no layer {name!r}. {nearest(str(name), known(layers))}')
+    return found
+
+
 def find(layers: Sequence[Layer], name: str) -> int:
     """The row of the one call that `name` means.
 

@@ -7,7 +7,7 @@ from finetuner.errors import ArgumentError, enumerated, nearest
 from finetuner.losses.pooling import POOLINGS
 from finetuner.tailor.blocks import blocks, is_norm
 from finetuner.tailor.heads import head as classification_head, representation
-from finetuner.tailor.layers import Layer, find, inside, known, named, topmost
+from finetuner.tailor.layers import Layer, find, inside, meant, topmost
 from finetuner.tailor.recipe import Pooling, Recipe
 
 _FIRST = ('conv', 'batchnorm', 'instancenorm', 'groupnorm', 'pool')
@@ -211,9 +211,7 @@ def _frozen(layers: Sequence[Layer], cut: int, arguments: Arguments) -> tuple[st
     used = [layer.path for layer in layers[: cut + 1]]
     frozen = []
     for name in names:
-        paths = [layers[i].path for i in named(layers, name)]
-        if not paths:
-            raise ArgumentError(f'freeze: there is no layer {name!r}. {nearest(str(name), known(layers))}')
+        paths = [layers[i].path for i in meant('freeze', layers, name)]
         kept = [path for path in paths if any(inside(u, path) for u in used)]
         if not kept:
             raise ArgumentError(f'freeze: {name!r} runs only after the cut at {layers[cut].name}, so it is not there.')

@@ -7,9 +7,8 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from finetuner.errors import ArgumentError, nearest
 from finetuner.tailor.blocks import blocks, repeated
-from finetuner.tailor.layers import PARAMETER, Layer, inside, known, named
+from finetuner.tailor.layers import PARAMETER, Layer, inside, meant
 from finetuner.tailor.plan import shown
 
 LONG = 40
@@ -64,10 +63,7 @@ def _folded(layers: Sequence[Layer], unfold: bool | str | Iterable[str] | None) 
         return parts
     open_: set[str] = set()
     for name in [unfold] if isinstance(unfold, str) else unfold:
-        rows = named(layers, name)
-        if not rows:
-            raise ArgumentError(f'unfold: there is no layer {name!r}. {nearest(name, known(layers))}')
-        open_ |= {layers[row].path for row in rows}
+        open_ |= {layers[row].path for row in meant('unfold', layers, name)}
     return {part for part in parts if not any(inside(path, part) for path in open_)}
 
 
