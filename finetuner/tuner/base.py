@@ -57,6 +57,7 @@ class Tuner(Step):
         rows: of all weights, by path the place among them, which is the same in every process.
         memory: of earlier batches, before the first; `setup` makes the framework's own of it.
         stop_training: set it in a callback, and training ends with the epoch.
+        changed: whether a callback changed the weights after the last epoch.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Tuner(Step):
         self.groups: dict[str, tuple[float, list[str]]] = {}
         self.rows: dict[str, int] = {}
         self.state = TunerState()
-        self.stop_training = False
+        self.stop_training = self.changed = False
         self.ops = load(encoder.framework, 'ops')
 
     @property
@@ -131,7 +132,7 @@ class Tuner(Step):
         """
         self.loader, self.eval_loader = loader, eval_loader
         self.state = TunerState(epochs, 0, len(loader), len(eval_loader) if eval_loader else 0)
-        self.stop_training = False
+        self.stop_training = self.changed = False
         for callback in self.callbacks:
             callback.check(self)
         self.begin(loader)
@@ -144,6 +145,7 @@ class Tuner(Step):
                     break
                 self.state.epoch = epoch
                 self._epoch()
+            self._finish()
             self._tell('on_fit_end')
         except KeyboardInterrupt:
             self._tell('on_keyboard_interrupt')
@@ -152,6 +154,15 @@ class Tuner(Step):
             raise
         finally:
             self.release()
+
+    def _finish(self) -> None:
+        if not self.state.history:
+            return
+        for callback in self.callbacks:
+            self.changed |= callback.finish(self)
+        if self.changed:
+            self.state.finished = True
+            self._tell('measure')
 
     def _epoch(self) -> None:
         state, start = self.state, perf_counter()

@@ -23,6 +23,11 @@ def save(tuner: Any, folder: str | Path) -> Path:
         'learned': tuner.learned(),
         'memory': tuner.remembered(),
         'optimizer': optimizer,
+        'callbacks': {
+            f'{callback.key(tuner)}/{name}': value
+            for callback in tuner.callbacks
+            for name, value in callback.arrays(tuner).items()
+        },
     }
     return artifact.write(folder, arrays, facts)
 
@@ -85,3 +90,7 @@ def _restore(tuner: Any, folder: Path, arrays: dict[str, Any], facts: dict[str, 
     tuner.restore(
         arrays.get('optimizer', {}), training['optimizer'], arrays.get('learned', {}), arrays.get('memory', {})
     )
+    kept = arrays.get('callbacks', {})
+    for callback in tuner.callbacks:
+        own = f'{callback.key(tuner)}/'
+        callback.restore(tuner, {name.removeprefix(own): kept[name] for name in kept if name.startswith(own)})

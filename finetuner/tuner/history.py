@@ -1,7 +1,7 @@
 """What happened in a training: numbers by epoch, and their curves as a picture."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +19,26 @@ class History:
         before: the retrieval metrics of the untrained model, by name; empty if none were measured.
         epochs: one dict an epoch: `epoch`, `train_loss`, `val_loss` (with `eval_data`), every metric,
             `learning_rates` and `seconds`.
+        final: the metrics of the model that came of it, where its weights are not those of the last epoch.
     """
 
     before: dict[str, float]
     epochs: list[dict[str, Any]]
+    final: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, state: TunerState) -> 'History':
         """The history in a state."""
-        return cls(dict(state.before), list(state.history))
+        return cls(dict(state.before), list(state.history), dict(state.after))
 
     @property
     def after(self) -> dict[str, float]:
         """The same metrics as `before`, of the trained model."""
-        last = self.epochs[-1] if self.epochs else {}
+        last = {**self.epochs[-1], **self.final} if self.epochs else {}
         return {name: last[name] for name in self.before if name in last}
 
     def plot(self, path: str | Path = 'history.png', metrics: Sequence[str] | None = None) -> Path:
-        """Draw the losses and the metrics over the epochs; metrics begin before the first.
+        """Draw the losses and the metrics over the epochs; metrics begin before the first, and `final` are stars.
 
         Args:
             path: of the picture; its ending says whether it is PNG, SVG or PDF.
@@ -67,7 +69,9 @@ class History:
             panels[0].plot(numbers, [record[name] for record in self.epochs], marker='.', label=name)
         for name in chosen:
             values = [record.get(name, float('nan')) for record in self.epochs]
-            panels[1].plot([numbers[0] - 1, *numbers], [self.before[name], *values], marker='.', label=name)
+            (line,) = panels[1].plot([numbers[0] - 1, *numbers], [self.before[name], *values], marker='.', label=name)
+            if name in self.final:
+                panels[1].plot(numbers[-1], self.final[name], marker='*', color=line.get_color(), markersize=12)
         for panel, title in zip(panels, ('loss', 'retrieval'), strict=False):
             panel.set(title=title, xlabel='epoch')
             panel.xaxis.get_major_locator().set_params(integer=True)
@@ -79,7 +83,7 @@ class History:
         return Path(path)
 
     def rows(self) -> list[dict[str, Any]]:
-        """A flat dict for each epoch, and one before them with the metrics of the untrained model.
+        """A flat dict an epoch, one before them with the metrics of the untrained model, and one after for `final`.
 
         `epoch` is how many epochs were trained by then; learning rates are called `learning_rate/model`.
         """
@@ -88,4 +92,4 @@ class History:
             rates = {f'learning_rate/{name}': rate for name, rate in record['learning_rates'].items()}
             numbers = {name: value for name, value in record.items() if name != 'learning_rates'}
             found.append(numbers | {'epoch': record['epoch'] + 1} | rates)
-        return found
+        return [*found, {'epoch': len(self.epochs), **self.final}] if self.final else found

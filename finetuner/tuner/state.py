@@ -17,6 +17,8 @@ class TunerState:
         step: updates done since the beginning of the training.
         eval_metrics: the latest retrieval metrics, by name.
         before: the same before training.
+        after: the same of the weights that the training ended with, where these are not those of the last epoch.
+        finished: whether such weights are in the model.
         learning_rates: the present ones, by name of the group.
         history: one dict an epoch: `epoch, train_loss, val_loss, …` and every metric.
         counters: what callbacks must remember across a resume, by their own keys.
@@ -32,6 +34,8 @@ class TunerState:
     step: int = 0
     eval_metrics: dict[str, float] = field(default_factory=dict)
     before: dict[str, float] = field(default_factory=dict)
+    after: dict[str, float] = field(default_factory=dict)
+    finished: bool = False
     learning_rates: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     counters: dict[str, Any] = field(default_factory=dict)
@@ -44,9 +48,11 @@ class TunerState:
         return float(self.loss)
 
     def measured(self, metrics: dict[str, float]) -> None:
-        """Note retrieval metrics: of the epoch that just ended, or from before training."""
+        """Note retrieval metrics: of the epoch that just ended, from before training, or of other weights after it."""
         self.eval_metrics = self.eval_metrics | metrics
-        if self.history:
+        if self.finished:
+            self.after.update(metrics)
+        elif self.history:
             self.history[-1].update(metrics)
         else:
             self.before.update(metrics)

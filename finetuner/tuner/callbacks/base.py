@@ -1,6 +1,9 @@
 """The 14 moments of a training that a callback can act at; each does nothing unless overridden."""
 
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 
 class Callback:
@@ -26,12 +29,33 @@ class Callback:
     def resume(self, tuner: Any) -> None:
         """The state is that of a checkpoint, and nothing else is yet: make frozen and unfrozen what was so then."""
 
-    def counters(self, tuner: Any) -> dict[str, Any]:
-        """What this callback must remember across a resume, by its class and its number among those of its class."""
+    def key(self, tuner: Any) -> str:
+        """What this callback is called in a checkpoint: its class and its number among those of its class."""
         name = type(self).__name__
         alike = [id(callback) for callback in tuner.callbacks if type(callback).__name__ == name]
-        found: dict[str, Any] = tuner.state.counters.setdefault(f'{name}:{alike.index(id(self))}', {})
+        return f'{name}:{alike.index(id(self))}'
+
+    def counters(self, tuner: Any) -> dict[str, Any]:
+        """What this callback must remember across a resume, for JSON; to be changed in place."""
+        found: dict[str, Any] = tuner.state.counters.setdefault(self.key(tuner), {})
         return found
+
+    def arrays(self, tuner: Any) -> Mapping[str, np.ndarray]:
+        """The arrays that this callback must remember across a resume, by name."""
+        return {}
+
+    def restore(self, tuner: Any, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take back what `arrays` gave when the checkpoint was written; the model has the weights of then."""
+
+    def finish(self, tuner: Any) -> bool:
+        """After the last epoch, before `on_fit_end`: change the weights that the training ends with; whether it did.
+
+        `tuner.changed` says whether a callback before this one did. Where one did, `measure` follows for all.
+        """
+        return False
+
+    def measure(self, tuner: Any) -> None:
+        """Measure the model as it is now, and note it with `tuner.state.measured`; if this callback measures."""
 
     def on_fit_begin(self, tuner: Any) -> None:
         """Training begins."""

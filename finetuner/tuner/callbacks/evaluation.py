@@ -72,11 +72,11 @@ class EvaluationCallback(Callback):
     def on_fit_begin(self, tuner: Any) -> None:
         """Measure the untrained model."""
         if not self.metrics() <= set(tuner.state.before):
-            self._measure(tuner)
+            self.measure(tuner)
 
     def on_epoch_end(self, tuner: Any) -> None:
         """Measure."""
-        self._measure(tuner)
+        self.measure(tuner)
 
     def on_fit_end(self, tuner: Any) -> None:
         """Show before and after."""
@@ -87,7 +87,8 @@ class EvaluationCallback(Callback):
             )
             live_console.print(comparison(before, after))
 
-    def _measure(self, tuner: Any) -> None:
+    def measure(self, tuner: Any) -> None:
+        """Measure the model as it is now."""
         self.evaluator.model = tuner.encoder
         metrics = self.evaluator.evaluate(
             batch_size=self.batch_size,
