@@ -60,6 +60,9 @@ def fit(
     num_workers: int = 0,
     device: str | None = None,
     seed: int | None = None,
+    val_split: float | None = None,
+    guard: bool = True,
+    refit: bool = False,
     resume: str | Path | None = None,
     return_history: bool = False,
 ) -> Any:
@@ -122,6 +125,14 @@ def fit(
         num_workers: processes that prepare batches; 0 prepares them in between.
         device: 'cpu' or 'cuda'; a GPU if there is one.
         seed: of everything left to chance; 42.
+        val_split: the part of `train_data` that is held out and never trained on: the training is judged by it before
+            and after. None holds out a tenth, at most 2,000, of 20 classes or more some as a whole; nothing if that is
+            too little to judge by (30 queries), or if `eval_data` or an EvaluationCallback is given.
+        guard: whether to end with the weights of the best epoch, and with those from before the training if the best
+            are worse than these by more than a standard error, where there are held-out data; see
+            `finetuner.callback.Guard`.
+        refit: whether to train once more, on the held-out data too, for as many epochs as were best, if the guard found
+            nothing worse. What was measured is of the first training.
         resume: the folder of a `TrainingCheckpoint`, to go on where it was written.
         return_history: whether to return `(model, history)`.
 
@@ -176,6 +187,9 @@ def fit(
         num_workers=num_workers,
         device=device,
         seed=seed,
+        val_split=val_split,
+        guard=guard,
+        refit=refit,
         resume=resume,
     )
     return (model, record) if return_history else model

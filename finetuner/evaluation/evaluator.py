@@ -12,8 +12,9 @@ from finetuner.data.readers import contents, read
 from finetuner.data.records import Records
 from finetuner.data.views import listed
 from finetuner.dispatch import get_namespace
-from finetuner.errors import DataError, enumerated
+from finetuner.errors import ArgumentError, DataError, enumerated, nearest
 from finetuner.evaluation import measures as chosen
+from finetuner.evaluation.correlation import CORRELATIONS, correlation, similarities, targets
 from finetuner.evaluation.ground_truth import GroundTruth, ground_truth
 from finetuner.evaluation.measures import Choice, Limit, Measure
 from finetuner.evaluation.metrics import Metric
@@ -28,13 +29,16 @@ class Evaluator:
     """Retrieval metrics of a model on some data.
 
     Args:
-        query_data: labelled items, documents with matches graded 1 and -1, or pairs: anything that `fit` takes.
+        query_data: labelled items, documents with matches graded 1 and -1, or pairs: anything that `fit` takes. Of
+            scored pairs it is measured how well the similarities follow the scores.
         index_data: what is searched; None searches the query data itself (of sessions their matches, of pairs their
             positives and negatives).
         model: gives the embeddings; None takes those that the documents carry.
-        metrics: names of metrics, or `{name: (callable, keyword arguments)}`; None computes all.
+        metrics: names of metrics, or `{name: (callable, keyword arguments)}`; None computes all. Of scored pairs
+            there are 'spearman' and 'pearson'.
 
     Attributes:
+        similarities: of scored pairs those of the last evaluation, one a score.
         per_query: the values of the last evaluation by metric, each (Q,); NaN for queries without a relevant item.
         query_names: what the Q queries are called.
         unanswered: the names of the queries without a relevant item in the index; they are left out of the means.
@@ -55,8 +59,25 @@ class Evaluator:
         self.per_query: dict[str, np.ndarray] = {}
         self.query_names: list[str] = []
         self.unanswered: list[str] = []
+        self.similarities = np.empty(0)
         self._truths: dict[bool, GroundTruth] = {}
-        chosen.measures(metrics)
+        if self.query_data.kind == 'score' and index_data is not None:
+            raise DataError('Scored pairs are compared with each other: leave index_data out.')
+        self.names()
+
+    def names(self, limit: Limit = 20) -> list[str]:
+        """What the results are called.
+
+        Raises:
+            ArgumentError: a metric or the limit is impossible.
+        """
+        if self.query_data.kind != 'score':
+            return [measure.name for measure in chosen.measures(self.metrics, limit)]
+        wanted = [self.metrics] if isinstance(self.metrics, str) else list(self.metrics or CORRELATIONS)
+        for name in wanted:
+            if name not in CORRELATIONS:
+                raise ArgumentError(f'There is no metric {name!r} of scored pairs. {nearest(name, CORRELATIONS)}')
+        return wanted
 
     @staticmethod
     def default_metrics(legacy: bool = False) -> dict[str, tuple[Metric, dict[str, Any]]]:
@@ -99,8 +120,7 @@ class Evaluator:
                 no embedding.
             ArgumentError: a limit or the distance is impossible.
         """
-        wanted, distance = chosen.measures(self.metrics, limit, legacy), known(distance)
-        truth = self.truth(exclude_self)
+        distance = known(distance)
         options = {
             'batch_size': batch_size,
             'preprocess_fn': preprocess_fn,
@@ -109,6 +129,9 @@ class Evaluator:
             'num_workers': num_workers,
             'show_progress': show_progress,
         }
+        if self.query_data.kind == 'score':
+            return self._correlate(distance, options)
+        wanted, truth = chosen.measures(self.metrics, limit, legacy), self.truth(exclude_self)
         queries, index = self.vectors(truth, **options)
         return self.judge(truth, ExactIndex(index, distance), queries, wanted)
 
@@ -147,6 +170,17 @@ class Evaluator:
         queries = embed_records(self.model, self.query_data, **options)
         index = queries if other is self.query_data else embed_records(self.model, other, **options)
         return queries[truth.queries], index[truth.index]
+
+    def _correlate(self, distance: str, options: dict[str, Any]) -> dict[str, float]:
+        data = self.query_data
+        if self.model is None:
+            vectors = carried(data, np.arange(len(data)))
+        else:
+            from finetuner.inference import embed_records
+
+            vectors = embed_records(self.model, data, **options)
+        self.similarities = similarities(data, vectors, distance)
+        return {name: correlation(name, self.similarities, targets(data)) for name in self.names()}
 
     def judge(
         self, truth: GroundTruth, index: ExactIndex, queries: np.ndarray, wanted: list[Measure]

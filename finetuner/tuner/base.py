@@ -158,10 +158,10 @@ class Tuner(Step):
     def _finish(self) -> None:
         if not self.state.history:
             return
-        for callback in self.callbacks:
-            self.changed |= callback.finish(self)
+        for callback in sorted(self.callbacks, key=lambda callback: callback.judges):
+            if callback.finish(self):
+                self.changed = self.state.finished = True
         if self.changed:
-            self.state.finished = True
             self._tell('measure')
 
     def _epoch(self) -> None:

@@ -50,7 +50,12 @@ def parts(guide: Any) -> tuple[Any, Any]:
     """
     if isinstance(guide, tuple) and len(guide) == 2:
         return guide
-    return guide, guide if guide is None or _is_model(guide) or callable(guide) else None
+    return guide, None if is_array(guide) else guide
+
+
+def is_array(guide: Any) -> bool:
+    """Whether it is vectors, and nothing that could be asked for more of them."""
+    return guide is not None and not _is_model(guide) and not callable(guide)
 
 
 def vectors(

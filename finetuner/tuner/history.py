@@ -20,16 +20,20 @@ class History:
         epochs: one dict an epoch: `epoch`, `train_loss`, `val_loss` (with `eval_data`), every metric,
             `learning_rates` and `seconds`.
         final: the metrics of the model that came of it, where its weights are not those of the last epoch.
+        verdict: what the guard found: `metric`, `queries`, `before`, `after`, the standard `error` of their difference,
+            the `word` 'better', 'same', 'worse' or 'none', and the `epoch` whose weights the model has, 0 for those
+            that it began with; empty without held-out data.
     """
 
     before: dict[str, float]
     epochs: list[dict[str, Any]]
     final: dict[str, float] = field(default_factory=dict)
+    verdict: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, state: TunerState) -> 'History':
         """The history in a state."""
-        return cls(dict(state.before), list(state.history), dict(state.after))
+        return cls(dict(state.before), list(state.history), dict(state.after), dict(state.verdict))
 
     @property
     def after(self) -> dict[str, float]:

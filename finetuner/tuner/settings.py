@@ -66,6 +66,7 @@ def _settings(tuner: Any) -> dict[str, Any]:
         'framework': tuner.encoder.framework,
         'seed': tuner.seed,
         'num_epochs': tuner.state.num_epochs,
+        'num_items_train': len(tuner.loader.dataset),
         'num_batches_train': tuner.state.num_batches_train,
         'layout': list(tuner.loader.layout),
         'loss': getattr(loss, '__qualname__', None) or repr(loss),

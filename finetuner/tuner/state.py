@@ -19,6 +19,7 @@ class TunerState:
         before: the same before training.
         after: the same of the weights that the training ended with, where these are not those of the last epoch.
         finished: whether such weights are in the model.
+        verdict: what the guard found, see `finetuner.evaluation.verdict`, and the `epoch` of the weights.
         learning_rates: the present ones, by name of the group.
         history: one dict an epoch: `epoch, train_loss, val_loss, …` and every metric.
         counters: what callbacks must remember across a resume, by their own keys.
@@ -36,6 +37,7 @@ class TunerState:
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
     finished: bool = False
+    verdict: dict[str, Any] = field(default_factory=dict)
     learning_rates: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     counters: dict[str, Any] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from finetuner.data.readers import read
 from finetuner.data.records import Label, Records
 from finetuner.data.sampler import make_sampler
 from finetuner.data.samplers.base import BATCH_SIZE
+from finetuner.data.split import JUDGED
 from finetuner.dispatch import load
 from finetuner.errors import ArgumentError, DataError, enumerated, whole_number
 from finetuner.losses import registry
@@ -25,13 +26,20 @@ from finetuner.tailor.needed import as_needed
 from finetuner.tuner import guide as guides, schedule
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.callbacks.evaluation import EvaluationCallback
+from finetuner.tuner.callbacks.guard import Guard
+from finetuner.tuner.callbacks.monitor import Monitor
 from finetuner.tuner.callbacks.progress_bar import ProgressBarCallback
+from finetuner.tuner.callbacks.training_checkpoint import TrainingCheckpoint
 from finetuner.tuner.chunks import chunks
+from finetuner.tuner.held import guarded, held
 from finetuner.tuner.history import History
 from finetuner.tuner.means import class_means
 from finetuner.typing import CollateFn, PreprocessFn
 
 SEED = 42
+
+MEASURING = (EvaluationCallback, Guard, Monitor, TrainingCheckpoint)
+"""Callbacks that a training on all data, which `refit` asks for, has no use for."""
 
 
 HISTORIES: WeakKeyDictionary[Any, History] = WeakKeyDictionary()
@@ -69,21 +77,24 @@ def train(
     device: str | None,
     seed: int | None,
     resume: str | Path | None,
+    val_split: float | None,
+    guard: bool,
+    refit: bool,
 ) -> tuple[Any, History]:
     """Tune `model` in place, or what Tailor makes of it; the arguments are those of `finetuner.fit`."""
     coder = inference.encoder(model)
     of_csv = {'csv_options': csv_options, 'allow_urls': allow_urls or None}
     reading: dict[str, Any] = {name: value for name, value in of_csv.items() if value is not None}
     reading['supervision'] = supervision
-    records = read(train_data, **reading)
+    everything = read(train_data, **reading)
     objective = registry.resolve(
         loss,
         miner,
         loss_options=loss_options,
         miner_options=miner_options,
-        kind=records.kind,
-        width=records.width,
-        scores=None if records.scores is None else records.scores.shape[1],
+        kind=everything.kind,
+        width=everything.width,
+        scores=None if everything.scores is None else everything.scores.shape[1],
     )
     kind = coder.layers()
     transformer = schedule.is_transformer(kind)
@@ -105,10 +116,16 @@ def train(
         'num_workers': num_workers,
         'seed': seed,
     }
+    brought = eval_data if eval_data is None else read(eval_data, **reading)
+    parted = held(everything, val_split, guard, brought, watching, seed)
+    records, judged = parted.train, parted.judged if brought is None else brought
+    of_all = of_train
+    if parted.judged is not None and guides.is_array(of_train):
+        of_all = guides.vectors(of_train, everything)
+        of_train, of_eval = of_all[parted.kept], of_all[parted.out]
     loader = make_loader(records, objective, **settings)
     eval_loader = None
-    if eval_data is not None:
-        judged = read(eval_data, **reading)
+    if judged is not None:
         try:
             registry.check(objective.loss, judged.kind, judged.width, objective.miner)
             known = Dataset(judged, classes=loader.dataset.classes) if _knows_classes(objective) else None
@@ -119,9 +136,23 @@ def train(
             else:
                 eval_loader = make_loader(judged, objective, **settings, classes=loader.dataset.classes)
         except (ArgumentError, DataError) as error:
-            raise type(error)(f'eval_data: {error}') from error
-        if judged.kind in ('class', 'session', 'pair') and not any(isinstance(c, EvaluationCallback) for c in watching):
+            what = 'val_split' if brought is None else 'eval_data'
+            raise type(error)(f'{what}: {error}') from error
+        if judged.kind in JUDGED and not any(isinstance(c, EvaluationCallback) for c in watching):
             watching.insert(0, EvaluationCallback(judged))
+    if guard:
+        watching = guarded(watching)
+    if refit and (parted.judged is None or not guard or resume is not None):
+        raise ArgumentError(
+            'refit trains on the held-out data too, after the training was judged by them, and here '
+            + (
+                'a training is resumed, of which one cannot tell if it was that one'
+                if resume is not None
+                else 'there are none'
+            )
+            + '. Leave refit out, or leave out what takes the place of the held-out data (eval_data, an '
+            'EvaluationCallback, val_split=0, guard=False).'
+        )
     watching.insert(0, ProgressBarCallback())
     mini_batch_size = _mini_batch_size(mini_batch_size, settings['batch_size'], loader, kind)
     inputs, _ = next(iter(loader.epoch(0)))
@@ -133,38 +164,43 @@ def train(
     dim = coder.embed(first).shape[1]  # refuses a model that gives no vectors, before anything is trained
     if not coder.trainable() and not any(callback.unfreezes for callback in watching):
         raise ArgumentError('Every weight of the model is frozen: there is nothing to train. Unfreeze some.')
-    for batches, given in ((loader, of_train), (eval_loader, of_eval)):
-        if batches is not None and given is not None:
-            own = {name: settings[name] for name in ('preprocess_fn', 'collate_fn', 'num_workers')}
-            batches.dataset.guide = guides.vectors(given, batches.dataset.records, device=device, **own)
-    means = None
-    if resume is None and any(getattr(loss, 'candidates', None) == 'classes' for loss in objective.members()):
-        means = class_means(
-            coder,
-            loader.dataset,
-            batch_size=inference.length(first),
-            collate_fn=collate_fn,
-            num_workers=num_workers,
-            seed=seed,
-        )
+    own = {name: settings[name] for name in ('preprocess_fn', 'collate_fn', 'num_workers')}
+    if eval_loader is not None and of_eval is not None:
+        eval_loader.dataset.guide = guides.vectors(of_eval, eval_loader.dataset.records, device=device, **own)
     if learning_rate is None:
         adapted = coder.adapters() > 0
         whole = adapted or any(callback.unfreezes for callback in watching)
         n_weights = sum(w.size for w in coder.weights().values()) if whole else coder.trainable()
         learning_rate = schedule.learning_rate(kind, n_weights, adapted)
-    tuner = load(coder.framework, 'tuner').Tuner(
-        coder,
-        objective,
-        dim=dim,
-        optimization=schedule.Optimization(learning_rate=learning_rate),
-        loss_optimization=learning,
-        configure_optimizer=configure_optimizer,
-        scheduler_step=scheduler_step,
-        callbacks=watching,
-        seed=seed,
-        means=means,
-        mini_batch_size=mini_batch_size,
-    )
+
+    def tuner_of(loader: Loader, callbacks: list[Callback], guide: Any) -> Any:
+        if guide is not None:
+            loader.dataset.guide = guides.vectors(guide, loader.dataset.records, device=device, **own)
+        means = None
+        if resume is None and any(getattr(loss, 'candidates', None) == 'classes' for loss in objective.members()):
+            means = class_means(
+                coder,
+                loader.dataset,
+                batch_size=inference.length(first),
+                collate_fn=collate_fn,
+                num_workers=num_workers,
+                seed=seed,
+            )
+        return load(coder.framework, 'tuner').Tuner(
+            coder,
+            objective,
+            dim=dim,
+            optimization=schedule.Optimization(learning_rate=learning_rate),
+            loss_optimization=learning,
+            configure_optimizer=configure_optimizer,
+            scheduler_step=scheduler_step,
+            callbacks=callbacks,
+            seed=seed,
+            means=means,
+            mini_batch_size=mini_batch_size,
+        )
+
+    tuner = tuner_of(loader, watching, of_train)
     logger.info(
         '%s on %s · %s · %r%s · %s%s · %d batches of %d an epoch · %d epochs · seed %d',
         coder.framework, coder.device, records.summary(), objective.loss,
@@ -175,6 +211,14 @@ def train(
     )  # fmt: skip
     tuner.fit(loader, epochs, eval_loader, resume)
     HISTORIES[model] = history = History.of(tuner.state)
+    if refit:
+        watched = next(callback for callback in watching if isinstance(callback, Guard))
+        if watched.epoch:
+            logger.info('Training anew on all data, for %d epochs.', watched.epoch)
+            coder.assign(watched.initial)
+            again = make_loader(everything, objective, **settings)
+            changing = [callback for callback in watching if not isinstance(callback, MEASURING)]
+            tuner_of(again, changing, of_all).fit(again, watched.epoch)
     return model, history
 
 

@@ -59,7 +59,8 @@ def test_the_file_has_the_whole_history_also_when_resumed(backend, tmp_path):
 
     history = finetuner.history(tuned(tmp_path / 'a.jsonl'))
     rows = [json.loads(line) for line in (tmp_path / 'a.jsonl').read_text().splitlines()]
-    assert rows == json.loads(json.dumps(history.rows(), default=float)) and len(rows) == 3
+    assert rows == json.loads(json.dumps(history.rows(), default=float))
+    assert len(rows) == 3 + bool(history.final)
     tuned(tmp_path / 'a.csv', resume=tmp_path / 'all' / 'saved_model_epoch_01')
     with (tmp_path / 'a.csv').open() as file:
         table = list(csv.DictReader(file))

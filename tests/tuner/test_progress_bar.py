@@ -31,11 +31,12 @@ def trained(backend):
 
 
 def test_what_was_chosen_and_every_epoch_are_a_line(backend):
-    chosen, *epochs = trained(backend)
+    chosen, *epochs, verdict = trained(backend)
     for part in ('on cpu', '40 items of 5 classes', 'InfoNCELoss(temperature=0.07', 'AdamW', '2 epochs', 'seed 42'):
         assert part in chosen
     assert [line.partition(' ·')[0] for line in epochs] == ['epoch 1/2', 'epoch 2/2']
     assert all('train_loss: ' in line and 'val_loss: ' in line for line in epochs)
+    assert verdict.startswith('map_at_r rose: ')
 
 
 def test_a_bar_on_a_terminal(backend, monkeypatch):

@@ -10,6 +10,7 @@ _MODULES = {
     'EarlyStopping': 'early_stopping',
     'EvaluationCallback': 'evaluation',
     'GradualUnfreezing': 'gradual_unfreezing',
+    'Guard': 'guard',
     'HistoryLogger': 'history_logger',
     'ProgressBarCallback': 'progress_bar',
     'TrainingCheckpoint': 'training_checkpoint',

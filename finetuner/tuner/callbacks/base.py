@@ -11,9 +11,11 @@ class Callback:
 
     Attributes:
         unfreezes: whether it makes weights train that are frozen.
+        judges: whether its `finish` comes after those of all others, for it judges what they made.
     """
 
     unfreezes = False
+    judges = False
 
     def check(self, tuner: Any) -> None:
         """Before anything is trained: raise an ArgumentError for what cannot work."""

@@ -6,7 +6,7 @@ from typing import Any
 from finetuner.console import live_console
 from finetuner.errors import ArgumentError
 from finetuner.evaluation.evaluator import Evaluator
-from finetuner.evaluation.measures import measures, resolve
+from finetuner.evaluation.measures import resolve
 from finetuner.evaluation.table import comparison
 from finetuner.tuner.callbacks.base import Callback
 
@@ -50,7 +50,7 @@ class EvaluationCallback(Callback):
 
     def metrics(self) -> set[str]:
         """The names that a monitor can watch."""
-        return {self.prefix + measure.name for measure in measures(self.evaluator.metrics, self.options['limit'])}
+        return {self.prefix + name for name in self.evaluator.names(self.options['limit'])}
 
     def check(self, tuner: Any) -> None:
         """Refuse two callbacks whose metrics have the same names."""

@@ -1,0 +1,73 @@
+"""How well similarities follow given scores: rank correlation and linear correlation."""
+
+from typing import cast
+
+import numpy as np
+
+from finetuner.data.records import Records
+
+CORRELATIONS = ('spearman', 'pearson')
+
+
+def correlation(name: str, a: np.ndarray, b: np.ndarray) -> float:
+    """The correlation of (n,) numbers with (n,) others; 0 where one side is all alike.
+
+    Args:
+        name: 'pearson', or 'spearman', which is that of the ranks, of which equal numbers share the mean.
+        a: (n,).
+        b: (n,).
+
+    >>> correlation('spearman', np.array([0.1, 0.2, 0.9]), np.array([1.0, 3.0, 2.0]))
+    0.5
+    """
+    if name == 'spearman':
+        a, b = ranks(a), ranks(b)
+    a, b = a - a.mean(), b - b.mean()
+    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / scale if scale > 0 else 0.0
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """The rank of each of (n,) numbers, from 1; equal numbers share the mean of theirs.
+
+    >>> ranks(np.array([5.0, 1.0, 5.0])).tolist()
+    [2.5, 1.0, 2.5]
+    """
+    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    mean: np.ndarray = (last - (counts - 1) / 2)[where.reshape(-1)]
+    return mean
+
+
+def similarities(records: Records, vectors: np.ndarray, distance: str) -> np.ndarray:
+    """How similar the items of each scored row are, (R * S,) in the order of `targets`.
+
+    Args:
+        records: scored pairs; or rows with a margin, of which the similarity to the second item less that to the third
+            is taken.
+        vectors: (n, D) of all items.
+        distance: 'cosine', 'dot', or 'euclidean' and 'sqeuclidean', which count as negative.
+    """
+    rows, scores = cast(np.ndarray, records.rows), cast(np.ndarray, records.scores)
+    vectors = vectors.astype(np.float64)
+    anchors = vectors[rows[:, 0]]
+    each = np.stack([_similarity(anchors, vectors[column], distance) for column in rows[:, 1:].T], axis=1)
+    if scores.shape[1] < each.shape[1]:
+        each = each[:, :1] - each[:, 1:]
+    return each.reshape(-1)
+
+
+def targets(records: Records) -> np.ndarray:
+    """The scores of all rows, (R * S,)."""
+    return cast(np.ndarray, records.scores).astype(np.float64).reshape(-1)
+
+
+def _similarity(a: np.ndarray, b: np.ndarray, distance: str) -> np.ndarray:
+    # (n, D) and (n, D), row by row: (n,).
+    if distance in ('cosine', 'dot'):
+        if distance == 'cosine':
+            a, b = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (a, b))
+        products: np.ndarray = (a * b).sum(axis=1)
+        return products
+    squared: np.ndarray = ((a - b) ** 2).sum(axis=1)
+    return -(squared if distance == 'sqeuclidean' else np.sqrt(squared))

@@ -1,0 +1,66 @@
+"""Whether a model became better or worse, as far as some held-out queries can tell."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from finetuner.evaluation.correlation import correlation
+
+ENOUGH = 30
+"""Queries, below which there is no verdict."""
+RESAMPLES = 200
+
+
+class Verdict(NamedTuple):
+    """What comparing two models on the same queries says.
+
+    Attributes:
+        metric: what is compared.
+        queries: how many there are.
+        before: the metric of the first model.
+        after: that of the second.
+        error: the bootstrap standard error of their difference, queries being drawn anew.
+        word: 'better' or 'worse' by more than one standard error, 'same', or 'none' under 30 queries.
+    """
+
+    metric: str
+    queries: int
+    before: float
+    after: float
+    error: float
+    word: str
+
+    def facts(self) -> dict[str, Any]:
+        """For JSON."""
+        return self._asdict()
+
+
+def verdict(metric: str, before: np.ndarray, after: np.ndarray, scores: np.ndarray | None = None) -> Verdict:
+    """Compare two models, query by query.
+
+    Args:
+        metric: its name.
+        before: (Q,) its values for the first model, or that model's similarities of scored rows.
+        after: (Q,) the same of the second model.
+        scores: (Q,) what the similarities should follow, where they are such; the metric is a correlation then.
+
+    >>> verdict('map_at_r', np.array([0.5, 0.5] * 20), np.array([0.5, 1.0] * 20)).word
+    'better'
+    """
+    if scores is None:
+        known = np.isfinite(before) & np.isfinite(after)
+        change = (after - before)[known]
+        was, now, count = float(before[known].mean()), float(after[known].mean()), len(change)
+        # Of a mean the bootstrap needs no drawing: its standard error is this.
+        error = float(change.std() / np.sqrt(count))
+    else:
+        count, chance = len(scores), np.random.default_rng(0)
+        was, now = (correlation(metric, values, scores) for values in (before, after))
+        drawn = [chance.integers(0, count, count) for _ in range(RESAMPLES)]
+        error = float(
+            np.std(
+                [correlation(metric, after[d], scores[d]) - correlation(metric, before[d], scores[d]) for d in drawn]
+            )
+        )
+    word = 'better' if now > was + error else 'worse' if now < was - error else 'same'
+    return Verdict(metric, count, was, now, error, word if count >= ENOUGH else 'none')
