@@ -8,7 +8,7 @@ from finetuner.demo import network
 from tests.models import framework
 
 # MAP@R of the unseen digits before and after, from the demo's first weights; computed with PyTorch.
-BEFORE, AFTER = 0.3024, 0.4582
+BEFORE, AFTER = 0.3024, 0.4711
 
 
 def test_unseen_digits_are_found_better(backend):
