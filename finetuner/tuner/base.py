@@ -23,12 +23,11 @@ from finetuner.losses.objective import Objective
 from finetuner.tuner import checkpoint
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.interruption import deferred
-from finetuner.tuner.schedule import Optimization, for_loss
+from finetuner.tuner.optimizers import for_loss
+from finetuner.tuner.schedule import SCHEDULER_STEPS, Optimization
 from finetuner.tuner.state import TunerState
 from finetuner.tuner.step import Step
 from finetuner.typing import CollateFn, PreprocessFn
-
-SCHEDULER_STEPS = ('batch', 'epoch')
 
 
 class Tuner(Step):

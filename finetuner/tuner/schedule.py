@@ -1,37 +1,181 @@
-"""How fast to learn: the defaults of all frameworks in one table, and the rate as a function of the step."""
+"""How fast to learn: the rate as a function of the step, and the highest rate for a kind of model."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from numbers import Real
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 from finetuner.errors import ArgumentError, nearest
-from finetuner.losses.options import mapping
+from finetuner.losses.options import Rule, mapping, number, one_of, whole
+from finetuner.tuner import curves
 
-OPTIMIZERS: dict[str, tuple[float, tuple[str, ...]]] = {
-    'Adam': (1e-2, ('weight_decay', 'beta_1', 'beta_2', 'epsilon')),
-    'AdamW': (1e-2, ('weight_decay', 'beta_1', 'beta_2', 'epsilon')),
-    'SGD': (1e-1, ('weight_decay', 'momentum')),
+SCHEDULER_STEPS = ('batch', 'epoch')
+"""What a step of a schedule can be."""
+
+WARMUP = 0.1
+"""The part of all steps in which the rate rises, if nothing else is said."""
+
+
+def _warmup(name: str, value: Any) -> float:
+    rule = number(least=0) if isinstance(value, Integral) else number(least=0, below=1)
+    try:
+        kept: float = rule(name, value)
+        return kept
+    except ArgumentError:
+        raise ArgumentError(
+            f'{name}={value!r}: expected a whole number of steps, such as 100, or a part of all, such as 0.1.'
+        ) from None
+
+
+def _total(name: str, value: Any) -> int | None:
+    return None if value in (None, 'auto') else whole(name, value)
+
+
+_STEPS: dict[str, tuple[Any, Rule]] = {
+    'num_warmup_steps': (WARMUP, _warmup),
+    'num_training_steps': (None, _total),
 }
-"""By the name of an optimizer, at what rate it trains what a loss learns, and its other options."""
+_POSITIVE = number(above=0)
+
+SCHEDULES: dict[str, tuple[Callable[..., float], dict[str, tuple[Any, Rule]]]] = {
+    'linear': (curves.linear, _STEPS),
+    'cosine': (curves.cosine, _STEPS | {'num_cycles': (0.5, _POSITIVE)}),
+    'cosine_with_restarts': (curves.cosine_with_restarts, _STEPS | {'num_cycles': (1, whole)}),
+    'polynomial': (curves.polynomial, _STEPS | {'power': (1.0, _POSITIVE), 'lr_end': (1e-7, number(least=0))}),
+    'constant': (curves.constant, {}),
+    'constant_with_warmup': (curves.constant, {'num_warmup_steps': (WARMUP, _warmup)}),
+}
+"""By name the curve after the warm-up and the options, each with its default and what it can be.
+
+Names, options, formulas and defaults, but that of the warm-up, are those of Hugging Face transformers.
+"""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which part of the highest rate a step is trained at: it rises from zero to one, then follows a curve.
+
+    Args:
+        name: one of `SCHEDULES`.
+        options: those of the schedule, with a value for each; `scheduled` makes them.
+        scheduler_step: what a step is. By 'epoch' the rate stands still within an epoch, and all numbers count epochs.
+    """
+
+    name: str = 'linear'
+    options: Mapping[str, Any] = field(default_factory=lambda: _defaults('linear'))
+    scheduler_step: str = 'batch'
+
+    def __str__(self) -> str:
+        steps = {} if self.scheduler_step == 'batch' else {'scheduler_step': self.scheduler_step}
+        shown = {name: value for name, value in {**self.options, **steps}.items() if value is not None}
+        listed = ', '.join(f'{name}={value!r}' for name, value in shown.items())
+        return f'{self.name}({listed})' if listed else self.name
+
+    def rising(self, total: int) -> int:
+        """In how many of `total` steps the rate rises."""
+        warmup = self.options.get('num_warmup_steps', 0)
+        return warmup if isinstance(warmup, int) else round(warmup * self.span(total))
+
+    def span(self, total: int) -> int:
+        """After how many steps the curve is at its end; then it stays there."""
+        return self.options.get('num_training_steps') or total
+
+    def factor(self, step: int, total: int, highest: float = 1.0) -> float:
+        """The part of the rate `highest` in step `step` (from 0) of `total`.
+
+        No step is of rate zero in the warm-up: its first is as far above zero as the others are above those before.
+        """
+        rising = self.rising(total)
+        if step < rising:
+            return (step + 1) / rising
+        progress = min((step - rising) / max(self.span(total) - rising, 1), 1.0)
+        options = {name: value for name, value in self.options.items() if name not in _STEPS}
+        if 'lr_end' in options:
+            options['lr_end'] /= highest
+        return SCHEDULES[self.name][0](progress, **options)
+
+    def check(self, epochs: int, batches: int) -> None:
+        """Refuse a warm-up that never ends.
+
+        Args:
+            epochs: of the training.
+            batches: updates in an epoch.
+
+        Raises:
+            ArgumentError: the highest rate is not reached.
+        """
+        total = epochs * batches if self.scheduler_step == 'batch' else epochs
+        rising, most = self.rising(total), min(self.span(total), total)
+        if rising > most:
+            unit = 'updates' if self.scheduler_step == 'batch' else 'epochs'
+            raise ArgumentError(
+                f'num_warmup_steps={rising}, but there are {most} {unit}: the learning rate would never be reached. '
+                f'Give fewer, or a part of all, such as 0.1.'
+            )
+
+
+def _defaults(name: str) -> dict[str, Any]:
+    return {option: default for option, (default, _) in SCHEDULES[name][1].items()}
+
+
+def scheduled(name: str | None = None, options: Mapping[str, Any] | None = None, step: str = 'batch') -> Schedule:
+    """The schedule that the arguments of `fit` name.
+
+    Args:
+        name: one of `SCHEDULES`; None takes linear.
+        options: of that schedule, and `scheduler_step`.
+        step: what a step is, where `options` do not say.
+
+    Raises:
+        ArgumentError: there is no such schedule or option, or a value is impossible.
+
+    >>> print(scheduled('cosine', {'num_warmup_steps': 20}))
+    cosine(num_warmup_steps=20, num_cycles=0.5)
+    """
+    found = (
+        'linear' if name is None else one_of(SCHEDULES)('scheduler', name.lower() if isinstance(name, str) else name)
+    )
+    given = dict(mapping('scheduler_options', options))
+    steps = one_of(SCHEDULER_STEPS)('scheduler_step', given.pop('scheduler_step', step))
+    if step == 'epoch' != steps:
+        raise ArgumentError(f'scheduler_step={step!r}, and {steps!r} in scheduler_options: give it once.')
+    known = SCHEDULES[found][1]
+    for option in given:
+        if option not in known:
+            others = [other for other, (_, own) in SCHEDULES.items() if option in own]
+            hint = f'It is one of {", ".join(others)}.' if others else nearest(option, [*known, 'scheduler_step'])
+            raise ArgumentError(f'scheduler_options: {found} has no option {option!r}. {hint}')
+    kept = {
+        option: rule(f'scheduler_options: {option}', given[option])
+        for option, (_, rule) in known.items()
+        if option in given
+    }
+    return Schedule(found, _defaults(found) | kept, steps)
 
 
 @dataclass(frozen=True)
 class Optimization:
-    """An optimizer with warm-up, decay to zero and clipping; the same numbers on every framework.
+    """An optimizer with its numbers, schedule and clipping; the same numbers on every framework.
 
-    A model's weight decay is for matrices: biases and norms are left out.
+    What is left out is AdamW's: `finetuner.tuner.optimizers` fills in the numbers of others. A model's weight decay is
+    for matrices: biases and norms are left out.
 
     Args:
-        name: one of `OPTIMIZERS`.
+        name: one of `finetuner.tuner.optimizers.OPTIMIZERS`.
         learning_rate: the highest rate, reached after the warm-up.
-        weight_decay: of AdamW per step, times the rate; the others add it, times the weight, to the slope.
-        beta_1: of Adam and AdamW, decay of the mean of the slopes.
+        weight_decay: of AdamW and Lion per step, times the rate; the others add it, times the weight, to the slope.
+        beta_1: decay of the mean of the slopes.
         beta_2: decay of the mean of their squares.
         epsilon: added to the root of the latter.
-        momentum: of SGD, the part of the last step's slope that is added to this one's.
+        momentum: the part of the last step's slope that is added to this one's.
+        nesterov: whether it is added once more, ahead.
+        rho: of RMSprop and Adadelta, decay of the mean of squares.
+        momentum_decay: of NAdam, how fast its momentum rises to `beta_1`.
         clip: the longest that all slopes together may be.
-        warmup: the part of all steps in which the rate rises from zero.
+        schedule: the rate of each step as a part of the highest.
+
+    Raises:
+        ArgumentError: the schedule ends above the highest rate.
 
     Source: Loshchilov and Hutter, 2019.
     """
@@ -43,57 +187,34 @@ class Optimization:
     beta_2: float = 0.999
     epsilon: float = 1e-8
     momentum: float = 0.0
+    nesterov: bool = False
+    rho: float = 0.9
+    momentum_decay: float = 4e-3
     clip: float = 1.0
-    warmup: float = 0.1
+    schedule: Schedule = field(default_factory=Schedule)
 
-    def rate(self, step: int, total: int) -> float:
+    def __post_init__(self) -> None:
+        end = self.schedule.options.get('lr_end', 0)
+        if end >= self.learning_rate:
+            raise ArgumentError(
+                f'scheduler_options: lr_end={end:g} is not below the learning rate, {self.learning_rate:g}.'
+            )
+
+    def rate(self, step: int, total: int, batches: int = 1) -> float:
         """The learning rate of update `step` (from 0) of `total`.
 
-        >>> [round(Optimization(learning_rate=1.0, warmup=0.5).rate(step, 4), 2) for step in range(4)]
+        Args:
+            step: the number of the update.
+            total: how many there are in the training.
+            batches: how many there are in an epoch.
+
+        >>> half = scheduled(options={'num_warmup_steps': 0.5})
+        >>> [round(Optimization(learning_rate=1.0, schedule=half).rate(step, 4), 2) for step in range(4)]
         [0.5, 1.0, 1.0, 0.5]
         """
-        rising = round(self.warmup * total)
-        if step < rising:
-            return self.learning_rate * (step + 1) / rising
-        return self.learning_rate * (total - step) / max(total - rising, 1)
-
-
-def for_loss(name: str | None = None, options: Mapping[str, Any] | None = None) -> Optimization:
-    """How what a loss learns is trained.
-
-    Args:
-        name: one of `OPTIMIZERS`; None takes AdamW.
-        options: `learning_rate` and those of the optimizer; there is no weight decay by default.
-
-    Raises:
-        ArgumentError: there is no such optimizer or option, or a value is impossible.
-
-    >>> for_loss('SGD', {'momentum': 0.9}).learning_rate
-    0.1
-    """
-    found = next((known for known in OPTIMIZERS if known.lower() == str(name or 'AdamW').lower()), None)
-    if found is None:
-        raise ArgumentError(f'There is no loss_optimizer {name!r}. {nearest(str(name), OPTIMIZERS)}')
-    rate, known = OPTIMIZERS[found]
-    options = mapping('loss_optimizer_options', options)
-    for option, value in options.items():
-        if option not in ('learning_rate', *known):
-            hint = nearest(option, ('learning_rate', *known))
-            raise ArgumentError(f'loss_optimizer_options: {found} has no option {option!r}. {hint}')
-        _check(option, value)
-    return Optimization(**{'name': found, 'learning_rate': rate, 'weight_decay': 0.0, **options})
-
-
-def _check(option: str, value: Any) -> None:
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if option in ('beta_1', 'beta_2', 'momentum'):
-        fits, expected = number and 0 <= value < 1, 'a number from 0 to below 1'
-    elif option == 'weight_decay':
-        fits, expected = number and 0 <= value < float('inf'), 'a number of at least 0'
-    else:
-        fits, expected = number and 0 < value < float('inf'), 'a positive number'
-    if not fits:
-        raise ArgumentError(f'loss_optimizer_options: {option}={value!r}: expected {expected}.')
+        if self.schedule.scheduler_step == 'epoch':
+            step, total = step // batches, total // batches
+        return self.learning_rate * self.schedule.factor(step, total, self.learning_rate)
 
 
 def learning_rate(layers: list[str], n_weights: int, adapted: bool = False) -> float:

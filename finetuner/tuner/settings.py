@@ -1,7 +1,6 @@
 """What must be the same for a training to go on as if it had never stopped, and the refusal where it is not."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,8 @@ from finetuner.errors import CheckpointError, enumerated
 from finetuner.inference import Encoder
 from finetuner.tailor import origin
 from finetuner.tailor.parts import TAILORED
+from finetuner.tuner.optimizers import described
+from finetuner.tuner.schedule import Optimization
 
 HINT = 'resume with the same data and settings.'
 
@@ -52,7 +53,7 @@ def check_trained(folder: Path, then: Mapping[str, Any], tuner: Any) -> None:
     if other:
         raise CheckpointError(
             f'{folder} is of a training of other weights: {enumerated(other, most=3)}. Resume with the same callbacks, '
-            f'and the same weights frozen.'
+            f'layer_wise_lr_decay and head_learning_rate, and the same weights frozen.'
         )
 
 
@@ -73,9 +74,15 @@ def _settings(tuner: Any) -> dict[str, Any]:
         'miner': getattr(miner, '__qualname__', None) or repr(miner),
         'own_optimizer': tuner.configure_optimizer is not None,
         'adapters': tuner.encoder.adapters() or None,
+        'optimization': None if tuner.configure_optimizer is not None else described(tuner.optimization),
         'learning_rate': tuner.optimization.learning_rate,
-        'loss_optimizer': asdict(tuner.loss_optimization) if tuner.learned() else None,
+        'schedule': str(tuner.optimization.schedule),
+        'loss_optimizer': _of_loss(tuner.loss_optimization) if tuner.learned() else None,
     }
+
+
+def _of_loss(numbers: Optimization) -> str:
+    return f'{described(numbers)}, learning rate {numbers.learning_rate!r}, {numbers.schedule}'
 
 
 def _tailored(encoder: Encoder) -> dict[str, list[Any]]:

@@ -134,7 +134,7 @@ class Step(ABC):
         state = self.state
         total = state.num_epochs * state.num_batches_train
         rate, of_loss = (
-            one.rate(state.step, total) if total else one.learning_rate
+            one.rate(state.step, total, state.num_batches_train) if total else one.learning_rate
             for one in (self.optimization, self.loss_optimization)
         )
         self.set_rates({name: scale * rate for name, (scale, _) in self.groups.items()} | {'loss': of_loss})

@@ -23,7 +23,7 @@ from finetuner.losses import registry
 from finetuner.losses.base import Loss
 from finetuner.losses.objective import Objective
 from finetuner.tailor.needed import as_needed
-from finetuner.tuner import guide as guides, schedule
+from finetuner.tuner import guide as guides, optimizers, schedule
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.callbacks.evaluation import EvaluationCallback
 from finetuner.tuner.callbacks.guard import Guard
@@ -102,7 +102,7 @@ def train(
     epochs = whole_number('epochs', (3 if transformer else 10) if epochs is None else epochs, 1)
     watching = _watching(callbacks)
     _check(optimizer, learning_rate, configure_optimizer)
-    learning = schedule.for_loss(loss_optimizer, loss_optimizer_options)
+    learning = optimizers.for_loss(loss_optimizer, loss_optimizer_options, coder.framework)
     learns = any(isinstance(loss, Loss) and loss.parameters(1, 1) for loss in objective.members())
     if not learns and (loss_optimizer is not None or loss_optimizer_options):
         raise ArgumentError(f'{objective.loss!r} learns nothing: leave loss_optimizer and its options out.')

@@ -11,7 +11,7 @@ from finetuner.losses.names import LOSSES, MINERS, REGULARIZERS, WRAPPERS, find,
 from finetuner.losses.objective import Objective
 from finetuner.losses.registry import resolve
 from finetuner.losses.relation import Scores
-from finetuner.tuner.schedule import for_loss
+from finetuner.tuner.optimizers import for_loss
 from tests.losses import cases
 
 VALUES = [None, 'a', float('nan'), [1], -1]

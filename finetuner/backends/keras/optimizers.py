@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from finetuner.backends.keras import formulas
 from finetuner.tuner.schedule import Optimization
 
 
@@ -62,7 +63,7 @@ KIND: Any = type(keras.optimizers.AdamW())
 
 
 class _Pulled(_Clipped):
-    # Adds `pull` times a weight to its slope.
+    # Adds `pull` times a weight to its slope, but where the weight is excluded from decay.
     pull = 0.0
 
     def _apply_weight_decay(self, variables: list[Any]) -> None:
@@ -71,7 +72,8 @@ class _Pulled(_Clipped):
 
     def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
         if self.pull:
-            grads = [ops.add(g, ops.multiply(v, self.pull)) for g, v in zip(grads, trainable_variables, strict=True)]
+            pairs = zip(grads, trainable_variables, strict=True)
+            grads = [ops.add(g, ops.multiply(v, self.pull)) if self._use_weight_decay(v) else g for g, v in pairs]
         super()._backend_update_step(grads, trainable_variables, learning_rate)
 
 
@@ -106,27 +108,49 @@ class Adam(_Pulled, KIND):
         return [self._momentums[place], self._velocities[place]]
 
 
-class SGD(_Pulled, keras.optimizers.SGD):
-    """SGD whose momentum is of slopes, as in other frameworks; Keras' is of steps, of whatever rate they were."""
+class ByFormula(_Pulled):
+    """An optimizer that is one of `finetuner.backends.keras.formulas`.
+
+    Args:
+        numbers: which one, and what it is told.
+        clip: the longest that all slopes together may be.
+    """
 
     def __init__(self, numbers: Optimization, clip: float | None = None) -> None:
-        super().__init__(numbers.learning_rate, momentum=float(numbers.momentum), global_clipnorm=clip)
-        self.pull = numbers.weight_decay
+        formula = formulas.FORMULAS[numbers.name]
+        decay = {'weight_decay': numbers.weight_decay} if formula.apart else {}
+        super().__init__(numbers.learning_rate, global_clipnorm=clip, **decay)
+        self.formula, self.numbers = formula, numbers
+        self.pull = 0.0 if formula.apart else numbers.weight_decay
+
+    def build(self, variables: list[Any]) -> None:
+        """What is kept of every variable."""
+        if self.built:
+            return
+        super().build(variables)
+        self.kept = [
+            [self._slot(variable, kept) for kept in self.formula.keeps(self.numbers)] for variable in variables
+        ]
+
+    def _slot(self, variable: Any, kept: formulas.Kept) -> Any:
+        if kept.single:
+            return self.add_variable((), kept.start, variable.dtype, name=kept.name)
+        return self.add_variable_from_reference(variable, name=kept.name, initializer=kept.start)
 
     def slots(self, variable: Any) -> list[Any]:
         """What it keeps of a variable."""
-        return [self.momentums[self._get_variable_index(variable)]] if self.momentum else []
+        return list(self.kept[self._get_variable_index(variable)])
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """One step of one variable."""
+        kept, step = self.slots(variable), ops.cast(self.iterations + 1, variable.dtype)
         slope = ops.cast(gradient, variable.dtype)
-        if self.momentum:
-            kept = self.momentums[self._get_variable_index(variable)]
-            self.assign(kept, ops.add(ops.multiply(kept, self.momentum), slope))
-            slope = kept
-        self.assign_sub(variable, ops.multiply(slope, ops.cast(learning_rate, variable.dtype)))
+        down, after = self.formula(slope, [ops.convert_to_tensor(one) for one in kept], step, self.numbers)
+        for one, value in zip(kept, after, strict=True):
+            self.assign(one, value)
+        self.assign_sub(variable, ops.multiply(down, ops.cast(learning_rate, variable.dtype)))
 
 
 def made(numbers: Optimization, clip: float | None = None) -> Any:
     """The optimizer of that name, with those numbers."""
-    return SGD(numbers, clip) if numbers.name == 'SGD' else Adam(numbers, clip)
+    return Adam(numbers, clip) if numbers.name in ('Adam', 'AdamW') else ByFormula(numbers, clip)

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from finetuner.backends.paddle import ops, paddle, parts
+from finetuner.backends.paddle import ops, optimizers, paddle, parts
 from finetuner.backends.paddle.encoder import Encoder
 from finetuner.backends.paddle.tailor import stands_still
 from finetuner.inference import checked
 from finetuner.tuner import base
-from finetuner.tuner.schedule import Optimization
 from finetuner.typing import Codes, Inputs, Layout
 
 
@@ -61,9 +60,10 @@ class Tuner(base.Tuner):
             decayed = {p.name for p in weights.values() if p.ndim > 1}
             for name, paths in self.grouped({path: not p.stop_gradient for path, p in weights.items()}).items():
                 trained = [weights[path] for path in paths]
-                made[name] = _optimizer(self.optimization, trained, apply_decay_param_fun=decayed.__contains__)
+                made[name] = optimizers.made(self.optimization, trained, decayed)
         if self.parameters:
-            made['loss'] = _optimizer(self.loss_optimization, list(self.parameters.values()))
+            learned = list(self.parameters.values())
+            made['loss'] = optimizers.made(self.loss_optimization, learned, {p.name for p in learned})
         return made
 
     def train_step(self, inputs: Inputs, codes: Codes) -> Any:
@@ -176,11 +176,3 @@ class Tuner(base.Tuner):
 def _trained(optimizer: Any) -> list[Any]:
     # Its weights, also where they were given in groups.
     return [p for one in optimizer._param_groups for p in (one['params'] if isinstance(one, dict) else [one])]
-
-
-def _optimizer(numbers: Optimization, trained: list[Any], **options: Any) -> Any:
-    options |= {'learning_rate': numbers.learning_rate, 'parameters': trained, 'weight_decay': numbers.weight_decay}
-    if numbers.name == 'SGD':
-        return paddle.optimizer.Momentum(momentum=numbers.momentum, **options)
-    made = paddle.optimizer.AdamW if numbers.name == 'AdamW' else paddle.optimizer.Adam
-    return made(beta1=numbers.beta_1, beta2=numbers.beta_2, epsilon=numbers.epsilon, **options)

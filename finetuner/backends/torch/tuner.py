@@ -13,6 +13,7 @@ from finetuner.backends.torch.encoder import Encoder
 from finetuner.backends.torch.tailor import stands_still
 from finetuner.inference import checked
 from finetuner.tuner import base
+from finetuner.tuner.optimizers import OPTIMIZERS
 from finetuner.tuner.schedule import Optimization
 from finetuner.typing import Codes, Inputs, Layout
 
@@ -188,11 +189,12 @@ class Tuner(base.Tuner):
 
 
 def _optimizer(numbers: Optimization, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    options: dict[str, Any] = {'lr': numbers.learning_rate, 'weight_decay': numbers.weight_decay}
-    if numbers.name == 'SGD':
-        return torch.optim.SGD(groups, momentum=numbers.momentum, **options)
-    made = torch.optim.AdamW if numbers.name == 'AdamW' else torch.optim.Adam
-    return made(groups, betas=(numbers.beta_1, numbers.beta_2), eps=numbers.epsilon, **options)
+    options = {name: getattr(numbers, name) for name in OPTIMIZERS[numbers.name].options}
+    if 'beta_1' in options:
+        options['betas'] = options.pop('beta_1'), options.pop('beta_2')
+    names = {'epsilon': 'eps', 'rho': 'alpha' if numbers.name == 'RMSprop' else 'rho'}
+    options = {names.get(name, name): value for name, value in options.items()}
+    return getattr(torch.optim, numbers.name)(groups, lr=numbers.learning_rate, **options)
 
 
 def _numbered(state: Any) -> Any:
