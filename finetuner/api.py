@@ -35,9 +35,14 @@ def fit(
     miner: Any = None,
     miner_options: dict[str, Any] | None = None,
     optimizer: str | None = None,
+    optimizer_options: dict[str, Any] | None = None,
     learning_rate: float | None = None,
     configure_optimizer: Callable[[Any], Any] | None = None,
+    scheduler: str | None = None,
+    scheduler_options: dict[str, Any] | None = None,
     scheduler_step: str = 'batch',
+    layer_wise_lr_decay: float | None = None,
+    head_learning_rate: float | None = None,
     num_items_per_class: int | None = None,
     supervision: str | None = None,
     csv_options: CSVOptions | None = None,
@@ -85,18 +90,27 @@ def fit(
         loss: a name, an instance, or `f(anchors, candidates, relation) -> scalar` in the model's framework; chosen by
             the kind of data.
         loss_options: parameters of a loss that is given by name.
-        loss_optimizer: what trains the proxies, class weights, temperature or margins that a loss learns: 'AdamW',
-            'Adam' or 'SGD'. Its rate warms up and falls like the model's.
-        loss_optimizer_options: `learning_rate` (0.01, of SGD 0.1), `weight_decay` (0), `beta_1`, `beta_2`, `epsilon`,
-            `momentum`, as far as the optimizer has them.
+        loss_optimizer: what trains the proxies, class weights, temperature or margins that a loss learns: 'AdamW', or
+            another of those that `optimizer` can be. Its rate follows the schedule of the model's.
+        loss_optimizer_options: `learning_rate` (0.01, of SGD 0.1) and those of the optimizer; there is no weight decay
+            by default.
         miner: a name or an instance; none by default.
         miner_options: parameters of a miner that is given by name.
-        optimizer: 'AdamW', with clipping; bring any other with `configure_optimizer`.
-        learning_rate: the highest; 1e-3, or 1e-4 to 3e-5 for transformers by their size, 3e-3 to 1e-3 for adapters.
-            Warms up over the first tenth of the updates, then falls to zero.
+        optimizer: 'AdamW', 'Adam', 'SGD', 'RMSprop', 'Adagrad', 'Adadelta', 'Adamax', 'NAdam', 'RAdam' (PyTorch and
+            Paddle) or 'Lion' (Keras); all with clipping. Bring any other with `configure_optimizer`.
+        optimizer_options: `weight_decay`, `beta_1`, `beta_2`, `epsilon`, `momentum`, `nesterov`, `rho` and
+            `momentum_decay`, as far as the optimizer has them.
+        learning_rate: the highest; 1e-3, or 1e-4 to 3e-5 for transformers by their size, 3e-3 to 1e-3 for adapters; of
+            some optimizers a multiple of that.
         configure_optimizer: `f(model) -> optimizer` or `(optimizer, scheduler)` of the model's framework, in place of
-            `optimizer` and `learning_rate`.
-        scheduler_step: whether that scheduler steps after every 'batch' or 'epoch'. A Keras schedule steps by itself.
+            the other arguments of the optimizer and the schedule.
+        scheduler: 'linear', 'cosine', 'cosine_with_restarts', 'polynomial', 'constant' or 'constant_with_warmup'.
+        scheduler_options: `num_warmup_steps` (0.1, a part of all; or a whole number), `num_training_steps` ('auto'),
+            `scheduler_step`, `num_cycles`, `power` and `lr_end`, as far as the schedule has them.
+        scheduler_step: whether the rate changes with every 'batch' or 'epoch'; of 'epoch' all steps are epochs. A Keras
+            schedule of your own steps by itself.
+        layer_wise_lr_decay: the rate of each block, as a part of the rate of the block above it; 0.9, for instance.
+        head_learning_rate: of the head that was attached to the model, by Tailor.
         num_items_per_class: of labelled data, items of one class in a batch; at least 4 where there are as many.
         supervision: what the data are read as: 'class', 'session', 'pair', 'score' or 'instance' (items alone); what
             they look like by default.
@@ -160,9 +174,14 @@ def fit(
         miner=miner,
         miner_options=miner_options,
         optimizer=optimizer,
+        optimizer_options=optimizer_options,
         learning_rate=learning_rate,
         configure_optimizer=configure_optimizer,
+        scheduler=scheduler,
+        scheduler_options=scheduler_options,
         scheduler_step=scheduler_step,
+        layer_wise_lr_decay=layer_wise_lr_decay,
+        head_learning_rate=head_learning_rate,
         num_items_per_class=num_items_per_class,
         supervision=supervision,
         csv_options=csv_options,

@@ -1,4 +1,4 @@
-"""A model in parts from its head down to its first block: the order in which it is unfrozen."""
+"""A model in parts from its head down to its first block: the order in which it is unfrozen, and slows down."""
 
 from collections.abc import Sequence
 
@@ -17,6 +17,18 @@ def attached(recipe: Recipe) -> int:
     return learned + sum(step[0] in ('linear', 'batchnorm', 'module') for step in recipe.head)
 
 
+def head(layers: Sequence[Layer], recipe: Recipe | None = None) -> list[str]:
+    """The paths of what Tailor attached, as far as it has weights.
+
+    Args:
+        layers: of the model, the model itself last.
+        recipe: how Tailor made it; None if it did not, or if that is not known.
+    """
+    outermost = list(dict.fromkeys(_outermost(layer) for layer in layers if layer.parameters and layer.path))
+    first = len(outermost) - (attached(recipe) if recipe else 0)
+    return outermost[1 if layers[-1].kind == TAILORED else first :]
+
+
 def parts(layers: Sequence[Layer], recipe: Recipe | None = None) -> list[tuple[str, ...]]:
     """The paths of the head, of the last block, of the one before it, and so on to the first.
 
@@ -29,10 +41,8 @@ def parts(layers: Sequence[Layer], recipe: Recipe | None = None) -> list[tuple[s
         recipe: how Tailor made it; None if it did not, or if that is not known.
     """
     weighty = [layer for layer in layers if layer.parameters and layer.path]
-    outermost = list(dict.fromkeys(_outermost(layer) for layer in weighty))
-    first = len(outermost) - (attached(recipe) if recipe else 0)
-    head = outermost[1 if layers[-1].kind == TAILORED else first :]
-    body = [layer for layer in layers if layer.path and _outermost(layer) not in head]
+    top = head(layers, recipe)
+    body = [layer for layer in layers if layer.path and _outermost(layer) not in top]
     found: dict[str, list[str]] = {block: [block] for block in blocks(body)}
     after: list[str] = []  # what has run since the last block, and is in none
     last = ''
@@ -48,11 +58,11 @@ def parts(layers: Sequence[Layer], recipe: Recipe | None = None) -> list[tuple[s
         else:
             after.append(layer.path)
     row = list(found.values())[::-1]
-    if head and last:
+    if top and last:
         row[0] += after  # what the body ends with
     elif after and last:
-        head = after
-    return [topmost(paths) for paths in ([head] if head else []) + row]
+        top = after
+    return [topmost(paths) for paths in ([top] if top else []) + row]
 
 
 def _outermost(layer: Layer) -> str:

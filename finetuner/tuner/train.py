@@ -1,7 +1,6 @@
 """A training in this process: data, defaults and checks, then the loop of the model's framework."""
 
 from collections.abc import Callable, Sequence
-from numbers import Real
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -31,6 +30,7 @@ from finetuner.tuner.callbacks.monitor import Monitor
 from finetuner.tuner.callbacks.progress_bar import ProgressBarCallback
 from finetuner.tuner.callbacks.training_checkpoint import TrainingCheckpoint
 from finetuner.tuner.chunks import chunks
+from finetuner.tuner.course import course
 from finetuner.tuner.held import guarded, held
 from finetuner.tuner.history import History
 from finetuner.tuner.means import class_means
@@ -60,9 +60,14 @@ def train(
     miner: Any,
     miner_options: dict[str, Any] | None,
     optimizer: str | None,
+    optimizer_options: dict[str, Any] | None,
     learning_rate: float | None,
     configure_optimizer: Callable[[Any], Any] | None,
+    scheduler: str | None,
+    scheduler_options: dict[str, Any] | None,
     scheduler_step: str,
+    layer_wise_lr_decay: float | None,
+    head_learning_rate: float | None,
     num_items_per_class: int | None,
     supervision: str | None,
     csv_options: CSVOptions | None,
@@ -101,8 +106,19 @@ def train(
     seed = whole_number('seed', SEED if seed is None else seed, 0)
     epochs = whole_number('epochs', (3 if transformer else 10) if epochs is None else epochs, 1)
     watching = _watching(callbacks)
-    _check(optimizer, learning_rate, configure_optimizer)
-    learning = optimizers.for_loss(loss_optimizer, loss_optimizer_options, coder.framework)
+    planned = course(
+        coder.framework,
+        optimizer=optimizer,
+        optimizer_options=optimizer_options,
+        learning_rate=learning_rate,
+        configure_optimizer=configure_optimizer,
+        scheduler=scheduler,
+        scheduler_options=scheduler_options,
+        scheduler_step=scheduler_step,
+        layer_wise_lr_decay=layer_wise_lr_decay,
+        head_learning_rate=head_learning_rate,
+    )
+    learning = optimizers.for_loss(loss_optimizer, loss_optimizer_options, coder.framework, planned.schedule)
     learns = any(isinstance(loss, Loss) and loss.parameters(1, 1) for loss in objective.members())
     if not learns and (loss_optimizer is not None or loss_optimizer_options):
         raise ArgumentError(f'{objective.loss!r} learns nothing: leave loss_optimizer and its options out.')
@@ -124,6 +140,7 @@ def train(
         of_all = guides.vectors(of_train, everything)
         of_train, of_eval = of_all[parted.kept], of_all[parted.out]
     loader = make_loader(records, objective, **settings)
+    planned.schedule.check(epochs, len(loader))
     eval_loader = None
     if judged is not None:
         try:
@@ -167,11 +184,11 @@ def train(
     own = {name: settings[name] for name in ('preprocess_fn', 'collate_fn', 'num_workers')}
     if eval_loader is not None and of_eval is not None:
         eval_loader.dataset.guide = guides.vectors(of_eval, eval_loader.dataset.records, device=device, **own)
-    if learning_rate is None:
-        adapted = coder.adapters() > 0
-        whole = adapted or any(callback.unfreezes for callback in watching)
-        n_weights = sum(w.size for w in coder.weights().values()) if whole else coder.trainable()
-        learning_rate = schedule.learning_rate(kind, n_weights, adapted)
+    adapted = coder.adapters() > 0
+    whole = adapted or any(callback.unfreezes for callback in watching)
+    n_weights = sum(w.size for w in coder.weights().values()) if whole else coder.trainable()
+    optimization = planned.optimization(schedule.learning_rate(kind, n_weights, adapted))
+    scales = planned.scales(coder, first, optimization.learning_rate)
 
     def tuner_of(loader: Loader, callbacks: list[Callback], guide: Any) -> Any:
         if guide is not None:
@@ -190,7 +207,7 @@ def train(
             coder,
             objective,
             dim=dim,
-            optimization=schedule.Optimization(learning_rate=learning_rate),
+            optimization=optimization,
             loss_optimization=learning,
             configure_optimizer=configure_optimizer,
             scheduler_step=scheduler_step,
@@ -198,6 +215,7 @@ def train(
             seed=seed,
             means=means,
             mini_batch_size=mini_batch_size,
+            scales=scales,
         )
 
     tuner = tuner_of(loader, watching, of_train)
@@ -205,7 +223,7 @@ def train(
         '%s on %s · %s · %r%s · %s%s · %d batches of %d an epoch · %d epochs · seed %d',
         coder.framework, coder.device, records.summary(), objective.loss,
         '' if objective.miner is None else f' · {objective.miner!r}',
-        f'AdamW, learning rate {learning_rate:g}' if configure_optimizer is None else 'own optimizer',
+        planned.described(optimization) if configure_optimizer is None else 'own optimizer',
         f' · {learning.name}, {learning.learning_rate:g} for what the loss learns' if learns else '',
         len(loader), loader.layout.items, epochs, seed,
     )  # fmt: skip
@@ -261,20 +279,6 @@ def _knows_classes(objective: Objective) -> bool:
     return any(
         isinstance(loss, Loss) and (loss.candidates == 'classes' or bool(loss.by_class)) for loss in objective.members()
     )
-
-
-def _check(optimizer: str | None, learning_rate: float | None, configure_optimizer: Any) -> None:
-    if configure_optimizer is not None and not callable(configure_optimizer):
-        raise ArgumentError(f'configure_optimizer={configure_optimizer!r}: expected a function, lambda model: …')
-    if configure_optimizer is not None and (optimizer, learning_rate) != (None, None):
-        raise ArgumentError('configure_optimizer makes the optimizer: leave optimizer and learning_rate out.')
-    if optimizer is not None and str(optimizer).lower() != 'adamw':
-        raise ArgumentError(
-            f'There is no optimizer {optimizer!r}. Known is: AdamW. Bring any other of your framework with '
-            f'configure_optimizer=lambda model: …'
-        )
-    if learning_rate is not None and not (isinstance(learning_rate, Real) and 0 < learning_rate < float('inf')):
-        raise ArgumentError(f'learning_rate={learning_rate!r}: expected a positive number, such as 0.001.')
 
 
 def _mini_batch_size(size: Any, batch_size: int, loader: Loader, layers: list[str]) -> int | None:

@@ -77,6 +77,11 @@ class GradualUnfreezing(Callback):
         self._entered = self._trained = False
         if tuner.configure_optimizer is not None:
             raise ArgumentError('GradualUnfreezing makes the optimizer anew: leave configure_optimizer out.')
+        if tuner.scales:
+            raise ArgumentError(
+                'GradualUnfreezing gives each part of the model its rate: leave layer_wise_lr_decay and '
+                'head_learning_rate out.'
+            )
         if any(isinstance(other, GradualUnfreezing) for other in tuner.callbacks if other is not self):
             raise ArgumentError('Two GradualUnfreezing in one training would undo each other: give one.')
         if tuner.encoder.adapters():
