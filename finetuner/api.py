@@ -44,6 +44,7 @@ def fit(
     allow_urls: bool = False,
     preprocess_fn: PreprocessFn | None = None,
     collate_fn: CollateFn | None = None,
+    augmentation: Any = None,
     guide: Any = None,
     to_embedding_model: bool | None = None,
     layer_name: str | None = None,
@@ -102,8 +103,14 @@ def fit(
             they look like by default.
         csv_options: how a CSV file is read.
         allow_urls: whether addresses in a CSV file may be fetched.
-        preprocess_fn: from an item (a document, or the content as given) to its content, when it is needed.
+        preprocess_fn: from an item (a document, or the content as given) to its content, when it is needed. Where a
+            model is measured or encodes, its `still` form is taken, if it has one.
         collate_fn: from a list of contents to the model's input; arrays are stacked by default.
+        augmentation: what changes the contents at random, in training alone: 'image', 'points' or 'text', an instance
+            such as `finetuner.data.augmentation.ImageAugmentation(…)`, or a function from a content to a content. None
+            changes items without labels as suits them, unless `preprocess_fn` is random, and no others; where nothing
+            suits them, and with 'dropout', the views of an item differ by the dropout of the model. False changes
+            nothing.
         guide: for losses and miners that ask one, such as GISTEmbedLoss and GuidedMiner: a model of any framework,
             which sees the same inputs; `f(list of contents) -> (n, G)`; or an array with a vector for each item, in
             the order of `embed(model, train_data)`, or a tuple of two, for `train_data` and `eval_data`. It is asked
@@ -169,6 +176,7 @@ def fit(
         allow_urls=allow_urls,
         preprocess_fn=preprocess_fn,
         collate_fn=collate_fn,
+        augmentation=augmentation,
         guide=guide,
         to_embedding_model=to_embedding_model,
         tailoring={
