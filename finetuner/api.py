@@ -93,8 +93,9 @@ def fit(
         miner: a name or an instance; none by default.
         miner_options: parameters of a miner that is given by name.
         optimizer: 'AdamW', with clipping; bring any other with `configure_optimizer`.
-        learning_rate: the highest; 1e-3, or 1e-4 to 3e-5 for transformers by their size, 3e-3 to 1e-3 for adapters.
-            Warms up over the first tenth of the updates, then falls to zero.
+        learning_rate: the highest; 1e-3, or 1e-4 to 3e-5 for transformers by their size, 3e-3 to 1e-3 for adapters,
+            1e-5 for transformers whose views differ by dropout alone. Warms up over the first tenth of the updates,
+            then falls to zero.
         configure_optimizer: `f(model) -> optimizer` or `(optimizer, scheduler)` of the model's framework, in place of
             `optimizer` and `learning_rate`.
         scheduler_step: whether that scheduler steps after every 'batch' or 'epoch'. A Keras schedule steps by itself.

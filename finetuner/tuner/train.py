@@ -40,6 +40,10 @@ from finetuner.typing import CollateFn, PreprocessFn
 
 SEED = 42
 
+OF_DROPOUT = 1e-5
+"""The highest learning rate for a transformer whose views differ by dropout alone: a faster one forgets much of what it
+knows of meaning, for it drives apart whatever is near. The rates of Gao et al., 2021 (SimCSE) begin here."""
+
 MEASURING = (EvaluationCallback, Guard, Monitor, TrainingCheckpoint)
 """Callbacks that a training on all data, which `refit` asks for, has no use for."""
 
@@ -183,6 +187,8 @@ def train(
         whole = adapted or any(callback.unfreezes for callback in watching)
         n_weights = sum(w.size for w in coder.weights().values()) if whole else coder.trainable()
         learning_rate = schedule.learning_rate(kind, n_weights, adapted)
+        if views.dropout and transformer and not adapted:
+            learning_rate = min(learning_rate, OF_DROPOUT)
 
     def tuner_of(loader: Loader, callbacks: list[Callback], guide: Any) -> Any:
         if guide is not None:

@@ -152,3 +152,19 @@ def test_the_loss_on_unseen_items_is_that_of_views_which_stay_the_same(backend):
     assert losses[0]['val_loss'] > equal[0]['val_loss'] + 0.01
     dropout = finetuner.fit(mlp(backend, noisy=True), list(VECTORS), unseen, **arguments)[1].epochs
     assert 'val_loss' not in dropout[0]
+
+
+@pytest.mark.backends('torch')
+@pytest.mark.parametrize(('augmentation', 'rate'), [(None, 1e-5), (noisy, 1e-4)])
+def test_a_transformer_is_tuned_gently_where_dropout_alone_makes_its_views(augmentation, rate):
+    torch = pytest.importorskip('torch')
+
+    class Rates(Callback):
+        def on_fit_begin(self, tuner):
+            self.seen = tuner.optimization.learning_rate
+
+    rates = Rates()
+    model = torch.nn.Sequential(torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), torch.nn.Flatten())
+    items = list(np.random.default_rng(0).standard_normal((16, 4, 8)).astype(np.float32))
+    finetuner.fit(model, items, augmentation=augmentation, epochs=1, callbacks=[rates])
+    assert rates.seen == rate
