@@ -49,6 +49,7 @@ def fit(
     allow_urls: bool = False,
     preprocess_fn: PreprocessFn | None = None,
     collate_fn: CollateFn | None = None,
+    augmentation: Any = None,
     guide: Any = None,
     to_embedding_model: bool | None = None,
     layer_name: str | None = None,
@@ -100,8 +101,8 @@ def fit(
             Paddle) or 'Lion' (Keras); all with clipping. Bring any other with `configure_optimizer`.
         optimizer_options: `weight_decay`, `beta_1`, `beta_2`, `epsilon`, `momentum`, `nesterov`, `rho` and
             `momentum_decay`, as far as the optimizer has them.
-        learning_rate: the highest; 1e-3, or 1e-4 to 3e-5 for transformers by their size, 3e-3 to 1e-3 for adapters; of
-            some optimizers a multiple of that.
+        learning_rate: the highest; 1e-3, or 1e-4 to 3e-5 for transformers by their size, 3e-3 to 1e-3 for adapters,
+            1e-5 for transformers whose views differ by dropout alone; of some optimizers a multiple of that.
         configure_optimizer: `f(model) -> optimizer` or `(optimizer, scheduler)` of the model's framework, in place of
             the other arguments of the optimizer and the schedule.
         scheduler: 'linear', 'cosine', 'cosine_with_restarts', 'polynomial', 'constant' or 'constant_with_warmup'.
@@ -116,8 +117,14 @@ def fit(
             they look like by default.
         csv_options: how a CSV file is read.
         allow_urls: whether addresses in a CSV file may be fetched.
-        preprocess_fn: from an item (a document, or the content as given) to its content, when it is needed.
+        preprocess_fn: from an item (a document, or the content as given) to its content, when it is needed. Where a
+            model is measured or encodes, its `still` form is taken, if it has one.
         collate_fn: from a list of contents to the model's input; arrays are stacked by default.
+        augmentation: what changes the contents at random, in training alone: 'image', 'points' or 'text', an instance
+            such as `finetuner.data.augmentation.ImageAugmentation(…)`, or a function from a content to a content. None
+            changes items without labels as suits them, unless `preprocess_fn` is random, and no others; where nothing
+            suits them, and with 'dropout', the views of an item differ by the dropout of the model. False changes
+            nothing.
         guide: for losses and miners that ask one, such as GISTEmbedLoss and GuidedMiner: a model of any framework,
             which sees the same inputs; `f(list of contents) -> (n, G)`; or an array with a vector for each item, in
             the order of `embed(model, train_data)`, or a tuple of two, for `train_data` and `eval_data`. It is asked
@@ -188,6 +195,7 @@ def fit(
         allow_urls=allow_urls,
         preprocess_fn=preprocess_fn,
         collate_fn=collate_fn,
+        augmentation=augmentation,
         guide=guide,
         to_embedding_model=to_embedding_model,
         tailoring={

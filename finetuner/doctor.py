@@ -26,7 +26,7 @@ TESTED = {
     'transformers': ('5.23.0', 'text'),
     'peft': ('0.21.2', 'lora'),
     'scikit-learn': ('1.9.1', 'demo'),
-    'pillow': ('13.0.0', 'demo'),
+    'pillow': ('13.0.0', 'image'),
     'pandas': ('3.1.1', ''),
     'datasets': ('5.2.0', ''),
 }

@@ -14,6 +14,7 @@ import numpy as np
 
 from finetuner import __version__
 from finetuner.console import track
+from finetuner.data.augmentation.choice import still
 from finetuner.data.batch import Loader
 from finetuner.data.dataset import Dataset
 from finetuner.data.records import Records
@@ -256,7 +257,7 @@ def embed_records(
         model: a model or an `Encoder`; an encoder stays where it is placed.
         records: what `finetuner.data.readers.read` gives.
         batch_size: items at a time; 64 by default. Vectors do not depend on it beyond rounding.
-        preprocess_fn: from an item to its content.
+        preprocess_fn: from an item to its content; in its `still` form, if it has one.
         collate_fn: from a list of contents to the model's input.
         device: 'cpu', 'cuda', or None for a GPU if there is one.
         num_workers: processes that prepare batches.
@@ -265,7 +266,7 @@ def embed_records(
     coder = encoder(model)
     if coder is not model:
         coder.place(device)
-    dataset = Dataset(records, preprocess_fn=preprocess_fn)
+    dataset = Dataset(records, preprocess_fn=still(preprocess_fn))
     sampler = SequentialSampler(len(records.contents), batch_size or BATCH_SIZE)
     loader = Loader(dataset, sampler, collate_fn=collate_fn, num_workers=num_workers)
     batches = track(loader.epoch(0), len(loader), 'Encoding', show_progress)

@@ -73,6 +73,7 @@ def test_dir_lists_every_public_name_and_each_can_be_had():
         ('finetuner', 'fit embed encode evaluate save load history Document DocumentArray __version__'),
         ('finetuner.callback', 'BestModelCheckpoint EarlyStopping EvaluationCallback ProgressBarCallback'),
         ('finetuner.tuner.callback', 'BaseCallback BestModelCheckpoint TrainingCheckpoint'),
+        ('finetuner.tuner.augmentation', 'vision_preprocessor'),
         ('finetuner.tuner.losses', 'SiameseLoss TripletLoss NTXentLoss get'),
         ('finetuner.data', 'check'),
     ],
@@ -101,7 +102,10 @@ def test_aliases_are_the_same_objects():
     assert finetuner.tuner.losses.TripletLoss is finetuner.losses.TripletLoss
 
 
-@pytest.mark.parametrize('module', ['finetuner', 'finetuner.callback', 'finetuner.tuner', 'finetuner.tuner.losses'])
+@pytest.mark.parametrize(
+    'module',
+    ['finetuner', 'finetuner.callback', 'finetuner.data.augmentation', 'finetuner.tuner', 'finetuner.tuner.losses'],
+)
 def test_an_unknown_name_is_an_attribute_error(module):
     done = run(f'import {module}\n{module}.nothing', check=False)
     assert done.returncode == 1

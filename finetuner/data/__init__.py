@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from finetuner.data import samples
+    from finetuner.data import augmentation, samples
     from finetuner.data.checks import CheckReport, check
     from finetuner.data.csv import CSVOptions
     from finetuner.data.readers.source import read
@@ -14,11 +14,12 @@ _PUBLIC = {
     'CSVOptions': 'csv',
     'CheckReport': 'checks',
     'Records': 'records',
+    'augmentation': '',
     'check': 'checks',
     'read': 'readers',
     'samples': '',
 }
-__all__ = ['CSVOptions', 'CheckReport', 'Records', 'check', 'read', 'samples']
+__all__ = ['CSVOptions', 'CheckReport', 'Records', 'augmentation', 'check', 'read', 'samples']
 
 
 def __getattr__(name: str) -> Any:

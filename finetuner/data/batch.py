@@ -7,7 +7,7 @@ import numpy as np
 
 from finetuner.data.chance import seeded
 from finetuner.data.collate import collate
-from finetuner.data.dataset import Dataset
+from finetuner.data.dataset import Dataset, occurrence
 from finetuner.data.samplers.base import Sampler
 from finetuner.data.workers import ordered
 from finetuner.errors import ArgumentError
@@ -16,13 +16,17 @@ from finetuner.typing import Codes, CollateFn, Inputs, Layout
 Batch = tuple[Inputs, Codes]
 LOTS = 1
 """What tells the chance of lots from that of people's own functions in the same batch."""
+VIEWS = 3
+"""What tells the chance of the views of items from all other."""
 
 
 class Loader:
     """The batches that a sampler chooses from a data set. Only the contents of the batch at hand are read.
 
     A batch is a function of (seed, epoch, its number), also where `preprocess_fn` or `collate_fn` draw from the
-    generators of Python, numpy, torch or Paddle; with workers or without.
+    generators of Python, numpy, torch or Paddle; with workers or without. Where items have views or are augmented, what
+    `preprocess_fn` and the augmentation give is a function of (seed, epoch, item, how often it was in the batch
+    before), whatever stands beside it.
 
     Args:
         dataset: the items.
@@ -109,7 +113,15 @@ class Loader:
             slots: (N,) what it consists of; where it is -1, the content of the first is used again.
         """
         slots = np.where(slots < 0, slots[0], slots)
-        dataset = self.dataset
-        with seeded(self.seed % 2**63, epoch, number):
-            contents = [dataset.content(slot) for slot in slots]
+        dataset, whole = self.dataset, (self.seed % 2**63, epoch, number)
+        drawn = self.sampler.views > 1 and dataset.preprocess_fn is not None  # to seed takes as long as to read
+        by_view = drawn or dataset.augmentation is not None
+        with seeded(*whole) as seed:
+            contents = []
+            for slot, view in zip(slots, occurrence(slots), strict=True):
+                if by_view:
+                    seed(*whole[:2], dataset.item(slot), int(view), VIEWS)
+                contents.append(dataset.content(slot))
+            if by_view:
+                seed(*whole)
             return collate(contents, lambda place: dataset.name(slots[place]), self.collate_fn)

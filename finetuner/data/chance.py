@@ -2,7 +2,7 @@
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,21 +10,28 @@ import numpy as np
 
 
 @contextmanager
-def seeded(*numbers: int) -> Iterator[None]:
+def seeded(*numbers: int) -> Iterator[Callable[..., None]]:
     """Seed Python's and numpy's global generators, and torch's and Paddle's where loaded, and restore them at the end.
 
     Args:
         *numbers: non-negative; the same numbers give the same chance.
+
+    Yields:
+        What seeds them anew with other numbers, within.
     """
-    words = np.random.SeedSequence(numbers).generate_state(4)
     others = _generators()
+
+    def seed(*numbers: int) -> None:
+        words = np.random.SeedSequence(numbers).generate_state(4)
+        random.seed(int.from_bytes(words.tobytes(), 'little'))
+        np.random.seed(words)
+        for generator in others:
+            generator.manual_seed(int(words[0]))
+
     before = random.getstate(), np.random.get_state(), [generator.get_state() for generator in others]
-    random.seed(int.from_bytes(words.tobytes(), 'little'))
-    np.random.seed(words)
-    for generator in others:
-        generator.manual_seed(int(words[0]))
     try:
-        yield
+        seed(*numbers)
+        yield seed
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])

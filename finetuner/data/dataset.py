@@ -21,6 +21,7 @@ class Dataset:
         records: what a reader gives.
         preprocess_fn: from an item to its content; may be random. None takes the content as it is.
         classes: the labels that have codes, in their order; others are nobody's. None takes those of the records.
+        augmentation: from a content to a random change of it.
 
     Attributes:
         kind: the kind of supervision.
@@ -30,10 +31,15 @@ class Dataset:
     """
 
     def __init__(
-        self, records: Records, preprocess_fn: PreprocessFn | None = None, classes: list[Label] | None = None
+        self,
+        records: Records,
+        preprocess_fn: PreprocessFn | None = None,
+        classes: list[Label] | None = None,
+        augmentation: PreprocessFn | None = None,
     ) -> None:
         self.records = records
         self.preprocess_fn = preprocess_fn
+        self.augmentation = augmentation
         self.kind = records.kind
         self.label: np.ndarray | None = None
         self.classes: list[Label] = []
@@ -47,7 +53,7 @@ class Dataset:
         return len(self.records)
 
     def alone(self) -> 'Dataset':
-        """The same items without supervision."""
+        """The same items without supervision, as they are."""
         return Dataset(self.records.alone(), self.preprocess_fn)
 
     def item(self, slot: int) -> int:
@@ -59,19 +65,21 @@ class Dataset:
         return str(self.records.names[self.item(slot)])
 
     def content(self, slot: int) -> Any:
-        """The preprocessed content of one item.
+        """The preprocessed content of one item, changed by the augmentation if there is one.
 
         Raises:
-            DataError: it cannot be read, or `preprocess_fn` fails on it; names the item.
+            DataError: it cannot be read, or `preprocess_fn` or the augmentation fails on it; names the item.
         """
         try:
             item = self.records.contents[self.item(slot)]
         except Exception as error:
             raise DataError(f'Cannot read {self.name(slot)}: {_told(error)}') from error
+        what = 'preprocess_fn fails on' if self.preprocess_fn else 'Cannot read'
         try:
-            return (self.preprocess_fn or self.records.default_content)(item)
+            content = (self.preprocess_fn or self.records.default_content)(item)
+            what = 'augmentation fails on'
+            return content if self.augmentation is None else self.augmentation(content)
         except Exception as error:
-            what = 'preprocess_fn fails on' if self.preprocess_fn else 'Cannot read'
             raise DataError(f'{what} {self.name(slot)}: {_told(error)}') from error
 
     def codes(self, slots: np.ndarray) -> dict[str, np.ndarray]:

@@ -129,7 +129,7 @@ def image(data: bytes) -> np.ndarray:
     try:
         from PIL import Image
     except ModuleNotFoundError as error:
-        raise MissingExtraError("Images need Pillow: pip install 'finetuner[docarray]'") from error
+        raise MissingExtraError("Images need Pillow: pip install 'finetuner[image]'") from error
     try:
         with Image.open(io.BytesIO(data)) as picture:
             return np.asarray(picture.convert('RGB'))

@@ -5,7 +5,7 @@ from typing import Any
 
 from finetuner import dispatch
 
-_MODULES = ('callback', 'callbacks', 'losses')
+_MODULES = ('augmentation', 'callback', 'callbacks', 'losses')
 _TUNERS = {'PytorchTuner': 'torch', 'KerasTuner': 'keras', 'PaddleTuner': 'paddle'}
 
 __all__ = [*_MODULES, *_TUNERS]  # noqa: PLE0604

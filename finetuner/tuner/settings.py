@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from finetuner.data.augmentation.choice import called
 from finetuner.errors import CheckpointError, enumerated
 from finetuner.inference import Encoder
 from finetuner.tailor import origin
@@ -70,6 +71,7 @@ def _settings(tuner: Any) -> dict[str, Any]:
         'num_items_train': len(tuner.loader.dataset),
         'num_batches_train': tuner.state.num_batches_train,
         'layout': list(tuner.loader.layout),
+        'augmentation': called(tuner.loader.dataset.augmentation),
         'loss': getattr(loss, '__qualname__', None) or repr(loss),
         'miner': getattr(miner, '__qualname__', None) or repr(miner),
         'own_optimizer': tuner.configure_optimizer is not None,

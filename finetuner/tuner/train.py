@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 from finetuner import inference
 from finetuner.console import logger
+from finetuner.data.augmentation.choice import choose, still
 from finetuner.data.batch import Loader
 from finetuner.data.csv import CSVOptions
 from finetuner.data.dataset import Dataset
@@ -29,6 +30,7 @@ from finetuner.tuner.callbacks.guard import Guard
 from finetuner.tuner.callbacks.monitor import Monitor
 from finetuner.tuner.callbacks.progress_bar import ProgressBarCallback
 from finetuner.tuner.callbacks.training_checkpoint import TrainingCheckpoint
+from finetuner.tuner.callbacks.views import DropoutViews
 from finetuner.tuner.chunks import chunks
 from finetuner.tuner.course import course
 from finetuner.tuner.held import guarded, held
@@ -37,6 +39,10 @@ from finetuner.tuner.means import class_means
 from finetuner.typing import CollateFn, PreprocessFn
 
 SEED = 42
+
+OF_DROPOUT = 1e-5
+"""The highest learning rate for a transformer whose views differ by dropout alone: a faster one forgets much of what it
+knows of meaning, for it drives apart whatever is near. The rates of Gao et al., 2021 (SimCSE) begin here."""
 
 MEASURING = (EvaluationCallback, Guard, Monitor, TrainingCheckpoint)
 """Callbacks that a training on all data, which `refit` asks for, has no use for."""
@@ -74,6 +80,7 @@ def train(
     allow_urls: bool,
     preprocess_fn: PreprocessFn | None,
     collate_fn: CollateFn | None,
+    augmentation: Any,
     guide: Any,
     to_embedding_model: bool | None,
     tailoring: dict[str, Any],
@@ -127,7 +134,7 @@ def train(
     settings: dict[str, Any] = {
         'batch_size': BATCH_SIZE if batch_size is None else batch_size,
         'num_items_per_class': num_items_per_class,
-        'preprocess_fn': preprocess_fn,
+        'preprocess_fn': still(preprocess_fn),
         'collate_fn': collate_fn,
         'num_workers': num_workers,
         'seed': seed,
@@ -139,7 +146,9 @@ def train(
     if parted.judged is not None and guides.is_array(of_train):
         of_all = guides.vectors(of_train, everything)
         of_train, of_eval = of_all[parted.kept], of_all[parted.out]
-    loader = make_loader(records, objective, **settings)
+    views = choose(augmentation, Dataset(records, preprocess_fn), collate_fn)
+    of_views: dict[str, Any] = settings | {'preprocess_fn': preprocess_fn, 'augmentation': views.augmentation}
+    loader = make_loader(records, objective, **of_views)
     planned.schedule.check(epochs, len(loader))
     eval_loader = None
     if judged is not None:
@@ -150,8 +159,12 @@ def train(
                 logger.info('No class of eval_data is trained: there is no val_loss, only retrieval is measured.')
             elif guide is not None and of_eval is None:
                 logger.info('The guide is of train_data alone: no val_loss. Give guide=(its array, that of eval_data).')
+            elif judged.kind == 'instance' and views.dropout:
+                logger.info('Views differ by dropout alone, which rests in evaluation: eval_data gives no val_loss.')
             else:
-                eval_loader = make_loader(judged, objective, **settings, classes=loader.dataset.classes)
+                # Of items alone a loss can only be had of two views; they are the same in every epoch.
+                how = of_views if judged.kind == 'instance' else settings
+                eval_loader = make_loader(judged, objective, **how, classes=loader.dataset.classes)
         except (ArgumentError, DataError) as error:
             what = 'val_split' if brought is None else 'eval_data'
             raise type(error)(f'{what}: {error}') from error
@@ -171,6 +184,8 @@ def train(
             'EvaluationCallback, val_split=0, guard=False).'
         )
     watching.insert(0, ProgressBarCallback())
+    if views.dropout:
+        watching.insert(0, DropoutViews())
     mini_batch_size = _mini_batch_size(mini_batch_size, settings['batch_size'], loader, kind)
     inputs, _ = next(iter(loader.epoch(0)))
     _, first = next(chunks(inputs, loader.layout.items, mini_batch_size))
@@ -187,7 +202,10 @@ def train(
     adapted = coder.adapters() > 0
     whole = adapted or any(callback.unfreezes for callback in watching)
     n_weights = sum(w.size for w in coder.weights().values()) if whole else coder.trainable()
-    optimization = planned.optimization(schedule.learning_rate(kind, n_weights, adapted))
+    usual = schedule.learning_rate(kind, n_weights, adapted)
+    if views.dropout and transformer and not adapted:
+        usual = min(usual, OF_DROPOUT)
+    optimization = planned.optimization(usual)
     scales = planned.scales(coder, first, optimization.learning_rate)
 
     def tuner_of(loader: Loader, callbacks: list[Callback], guide: Any) -> Any:
@@ -227,6 +245,8 @@ def train(
         f' · {learning.name}, {learning.learning_rate:g} for what the loss learns' if learns else '',
         len(loader), loader.layout.items, epochs, seed,
     )  # fmt: skip
+    if views.told:
+        logger.info('%s', views.told)
     tuner.fit(loader, epochs, eval_loader, resume)
     HISTORIES[model] = history = History.of(tuner.state)
     if refit:
@@ -234,7 +254,7 @@ def train(
         if watched.epoch:
             logger.info('Training anew on all data, for %d epochs.', watched.epoch)
             coder.assign(watched.initial)
-            again = make_loader(everything, objective, **settings)
+            again = make_loader(everything, objective, **of_views)
             changing = [callback for callback in watching if not isinstance(callback, MEASURING)]
             tuner_of(again, changing, of_all).fit(again, watched.epoch)
     return model, history
@@ -251,6 +271,7 @@ def make_loader(
     num_workers: int,
     seed: int,
     classes: list[Label] | None = None,
+    augmentation: PreprocessFn | None = None,
 ) -> Loader:
     """Batches of some records for an objective.
 
@@ -264,12 +285,13 @@ def make_loader(
         num_workers: processes that prepare batches.
         seed: what chance starts from.
         classes: the classes that the loss has learned, where these are not the data that it learns from.
+        augmentation: from a content to a random change of it.
 
     Raises:
         DataError, ArgumentError: there can be no batch that teaches anything; says why.
     """
     pairs = any(getattr(loss, 'candidates', 'items') == 'items' for loss in objective.members())
-    dataset = Dataset(records, preprocess_fn, classes if _knows_classes(objective) else None)
+    dataset = Dataset(records, preprocess_fn, classes if _knows_classes(objective) else None, augmentation)
     sampler = make_sampler(dataset, batch_size, num_items_per_class=num_items_per_class, pairs=pairs, seed=seed)
     return Loader(dataset, sampler, collate_fn=collate_fn, num_workers=num_workers, seed=seed, lots=objective.lots)
 

@@ -60,6 +60,62 @@ def test_chance_in_preprocess_fn_is_a_function_of_seed_epoch_and_batch():
     assert alone[0][0][0, 1] != alone[1][0][0, 1]
 
 
+def views(number, num_workers=0, batch_size=8, seed=0, **how):
+    """The views of 10 items in an epoch: by item, in the order of the batch that it is in first."""
+    dataset = Dataset(read(list(np.arange(10.0)), supervision='instance'), **how)
+    batches = Loader(dataset, make_sampler(dataset, batch_size, seed=seed), None, num_workers, seed).epoch(number)
+    found = {}
+    for inputs, codes in batches:
+        for row, label in zip(inputs, codes['label'].ravel(), strict=True):
+            found.setdefault(int(label), []).append(row.tolist())
+    return found
+
+
+HOW = [{'preprocess_fn': noisy}, {'augmentation': noisy}]
+
+
+@pytest.mark.parametrize('how', HOW)
+def test_the_views_of_an_item_differ_from_each_other_and_between_epochs(how):
+    seen = [views(epoch, **how) for epoch in range(3)]
+    for item in range(10):
+        rows = [tuple(row) for found in seen for row in found[item][:2]]
+        assert {row[0] for row in rows} == {item}
+        assert len({row[1] for row in rows}) == len({row[2] for row in rows}) == 6
+
+
+@pytest.mark.parametrize('how', HOW)
+def test_a_view_is_a_function_of_seed_epoch_item_and_number(how):
+    whole = views(1, **how)
+    for other in (views(1, num_workers=2, **how), views(1, batch_size=4, **how), views(1, batch_size=20, **how)):
+        for item in range(10):
+            assert other[item][:2] == whole[item][:2]
+    assert views(1, seed=1, **how)[3][0] != whole[3][0]
+
+
+def test_labelled_items_that_come_twice_are_augmented_twice():
+    dataset = Dataset(read((np.arange(4.0), [0, 0, 0, 1])), augmentation=noisy)
+    inputs, _ = next(Loader(dataset, make_sampler(dataset, 4, num_items_per_class=2)).epoch(0))
+    first, second = inputs[inputs[:, 0] == 3]  # the only one of its class
+    assert first.tolist() != second.tolist()
+
+
+def test_collate_fn_draws_for_the_batch_whatever_its_items_drew():
+    def loads(preprocess_fn):
+        dataset = Dataset(read([0.0, 1.0, 2.0, 3.0]), preprocess_fn)
+        return Loader(dataset, make_sampler(dataset, 4), lambda contents: np.random.rand(len(contents)))
+
+    plain, drawing = ([inputs for inputs, _ in loads(how).epoch(0)] for how in (float, lambda x: np.random.rand()))
+    np.testing.assert_array_equal(plain, drawing)
+    assert not np.array_equal(plain[0], plain[1])
+
+
+def test_items_read_one_by_one_are_not_augmented():
+    dataset = Dataset(read([('a', 'p'), ('a', 'q')], supervision='pair'), augmentation=str.upper)
+    assert dataset.content(0) == 'A'
+    loader = Loader(dataset, SequentialSampler(3, 3), collate_fn=list)
+    assert [inputs for inputs, _ in loader.epoch(0)] == [['a', 'p', 'q']]
+
+
 def test_chance_outside_is_left_alone():
     random.seed(5), np.random.seed(5)
     expected = random.random(), np.random.rand()

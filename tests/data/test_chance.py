@@ -18,6 +18,13 @@ def test_the_same_numbers_give_the_same_chance_and_others_another():
     assert len({drawn(1, 2), drawn(2, 1), drawn(1, 3), drawn(1)}) == 4
 
 
+def test_chance_can_be_begun_anew_within():
+    with seeded(1) as seed:
+        random.random(), np.random.rand()
+        seed(1, 2)
+        assert (random.random(), np.random.rand()) == drawn(1, 2)
+
+
 def test_generators_are_put_back_also_after_an_error():
     np.random.seed(3), random.seed(3)
     expected = np.random.rand(), random.random()

@@ -172,6 +172,8 @@ class Tuner(base.Tuner):
 
     def forward(self, inputs: Inputs) -> np.ndarray:
         with self.encoder.scope():
+            if not self.chunked:  # nothing that happens often, so it is not worth compiling
+                return checked(self.trainer(self.encoder.native(inputs), training=True), None)
             return checked(self.chunk.predict_on_batch(self.encoder.native(inputs)), None)
 
     def derivative(self, embeddings: Any, codes: Codes) -> tuple[float, np.ndarray]:

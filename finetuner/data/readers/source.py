@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from finetuner.data.records import KINDS, Records
+from finetuner.data.uri import loaded
 from finetuner.errors import ArgumentError, DataError, nearest
 
 _READERS = {
@@ -57,6 +58,18 @@ def contents(data: Any) -> Records:
     """
     rows = isinstance(data, tuple) or (isinstance(data, list) and bool(data) and isinstance(data[0], tuple))
     return read(data, supervision=None if rows else 'instance').alone()
+
+
+def content(item: Any) -> Any:
+    """The content of one item: of a document, whichever docarray it is of, and of a `Uri` what stands there.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    name = _known(item)
+    if name in ('documents', 'doclist'):
+        return import_module(f'finetuner.data.readers.{name}').content(item)
+    return loaded(item)
 
 
 def _reader(data: Any) -> str:

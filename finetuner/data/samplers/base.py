@@ -20,12 +20,14 @@ class Sampler(ABC):
         rows: anchors in a batch; with `width` 1 its length.
         width: columns of a batch.
         most: no anchor of a batch has more positives than this.
+        views: how often every item of a batch is in it, in ways that differ by chance.
         seed: what chance starts from.
     """
 
     rows: int
     width: int = 1
     most: int = 1
+    views: int = 1
     seed: int = 0
     _epoch: int = 0
 

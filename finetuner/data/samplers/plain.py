@@ -68,7 +68,8 @@ class ShuffledSampler(Sampler):
 class InstanceSampler(Sampler):
     """Several views of each item: a batch has all its items once, then all of them again.
 
-    The views of an item are positives of each other and differ if `preprocess_fn` is random.
+    The views of an item are positives of each other. They differ where an augmentation, `preprocess_fn` or the model
+    draws.
 
     Args:
         n: the number of items.
