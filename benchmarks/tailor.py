@@ -4,10 +4,10 @@ Both have the same weights, must give the same vectors, and take turns in one pr
 The ratio is the median of those of neighbours in time; turns end when its 95 % interval is narrower than a percent, or
 when there were enough of them. In the forward pass two models that were cut by hand are compared as well: so one sees
 what no difference looks like, for two copies of one model need not lie equally well in memory. A bound is missed where
-the whole interval is above it, and above the whole interval of those two. The step is that of `finetuner.fit`, or a loop of one's own. What ours takes longer by
-itself shows in a tiny model, where the least of many turns counts. A model that is cut at half its depth is measured
-against that cut by hand and against the whole classifier; and processes of their own measure how many megabytes of
-weights are alive when the classifier is gone, and what two steps need more.
+the whole interval is above it, and above the whole interval of those two. The step is that of `finetuner.fit`, or a
+loop of one's own. What ours takes longer by itself shows in a tiny model, where the least of many turns counts. A model
+that is cut at half its depth is measured against that cut by hand and against the whole classifier; and processes of
+their own measure how many megabytes of weights are alive when the classifier is gone, and what two steps need more.
 
     python -m benchmarks.tailor [--turns=N] [CASE or ENGINE …]
 """
