@@ -29,6 +29,7 @@ FOREIGN_VARIABLES = (
     'TF2_',  # tensorflow
     'TF_FORCE_GPU',  # tensorflow
     'TORCHINDUCTOR_',  # torch
+    '_TORCHINDUCTOR_',  # torch
     'TPU_',  # jax
 )
 FOREIGN_THREADS = ('TMonitor', 'tqdm_monitor', 'pytest_timeout')

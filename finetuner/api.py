@@ -28,6 +28,7 @@ def fit(
     epochs: int | None = None,
     batch_size: int | None = None,
     mini_batch_size: int | None = None,
+    accumulate: int = 1,
     loss: Any = None,
     loss_options: dict[str, Any] | None = None,
     loss_optimizer: str | None = None,
@@ -65,6 +66,9 @@ def fit(
     callbacks: Sequence[Callback] | None = None,
     num_workers: int = 0,
     device: str | None = None,
+    precision: str | int | None = None,
+    compile: bool = False,
+    gradient_checkpointing: bool = False,
     seed: int | None = None,
     val_split: float | None = None,
     guard: bool = True,
@@ -88,6 +92,9 @@ def fit(
         batch_size: items in a batch (rows for pairs and scores); 64.
         mini_batch_size: items that are in the model at a time, for a batch larger than memory: it learns what the whole
             batch teaches, in the memory of this many, for one more forward pass. None is for whole batches.
+        accumulate: batches whose slopes are averaged into one update. Each meets only itself: for negatives from more
+            items take a larger `batch_size` with `mini_batch_size`, for calmer updates this. What is left at the end of
+            an epoch makes an update of its own.
         loss: a name, an instance, or `f(anchors, candidates, relation) -> scalar` in the model's framework; chosen by
             the kind of data.
         loss_options: parameters of a loss that is given by name.
@@ -145,6 +152,13 @@ def fit(
         callbacks: told of everything that happens, see `finetuner.callback`.
         num_workers: processes that prepare batches; 0 prepares them in between.
         device: 'cpu' or 'cuda'; a GPU if there is one.
+        precision: what the model computes in while it trains: '32', 'bf16', or '16' on a GPU (PyTorch). Weights,
+            optimizer, loss and evaluation stay in float32. None or 'auto' takes bf16 where it is faster and as good: on
+            a GPU with units for it, and for large transformers on a CPU with them (PyTorch).
+        compile: whether the framework compiles the model for training: the first step takes long, the others less.
+            Keras on jax always does, on torch never.
+        gradient_checkpointing: whether the model keeps few activations and computes the others again for the slopes:
+            less memory, for a third more time. For models of transformers.
         seed: of everything left to chance; 42.
         val_split: the part of `train_data` that is held out and never trained on: the training is judged by it before
             and after. None holds out a tenth, at most 2,000, of 20 classes or more some as a whole; nothing if that is
@@ -174,6 +188,7 @@ def fit(
         epochs=epochs,
         batch_size=batch_size,
         mini_batch_size=mini_batch_size,
+        accumulate=accumulate,
         loss=loss,
         loss_options=loss_options,
         loss_optimizer=loss_optimizer,
@@ -213,6 +228,9 @@ def fit(
         callbacks=callbacks,
         num_workers=num_workers,
         device=device,
+        precision=precision,
+        compile=compile,
+        gradient_checkpointing=gradient_checkpointing,
         seed=seed,
         val_split=val_split,
         guard=guard,

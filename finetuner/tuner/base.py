@@ -22,6 +22,7 @@ from finetuner.inference import Encoder
 from finetuner.losses.objective import Objective
 from finetuner.tuner import checkpoint
 from finetuner.tuner.callbacks.base import Callback
+from finetuner.tuner.execution import Execution
 from finetuner.tuner.interruption import deferred
 from finetuner.tuner.optimizers import for_loss
 from finetuner.tuner.schedule import SCHEDULER_STEPS, Optimization
@@ -41,13 +42,15 @@ class Tuner(Step):
         loss_optimization: the same for what the loss learns.
         configure_optimizer: `f(model) -> optimizer` or `(optimizer, scheduler)` of the framework's own, in place of
             `optimization`.
-        scheduler_step: whether such a scheduler steps after every 'batch' or 'epoch'.
+        scheduler_step: whether such a scheduler steps after every update ('batch') or 'epoch'.
         callbacks: told of everything, in their order.
         seed: of everything that is left to chance.
         means: (C, D) the directions that learned classes start from; None starts them from noise.
         mini_batch_size: items that are in the model at a time; None for the whole batch.
         scales: at which multiple of the model's rate weights are trained, by the path of a layer or a weight. Of the
             places that a weight lies in, the longest counts; in none it is 1.
+        accumulate: batches whose slopes are averaged into one update.
+        execution: how the model is run while it trains; None runs it in float32.
 
     Attributes:
         state: the counters.
@@ -74,6 +77,8 @@ class Tuner(Step):
         means: np.ndarray | None = None,
         mini_batch_size: int | None = None,
         scales: Mapping[str, float] | None = None,
+        accumulate: int = 1,
+        execution: Execution | None = None,
     ) -> None:
         if scheduler_step not in SCHEDULER_STEPS:
             raise ArgumentError(f'scheduler_step={scheduler_step!r}. {nearest(str(scheduler_step), SCHEDULER_STEPS)}')
@@ -91,7 +96,8 @@ class Tuner(Step):
         self.scales = dict(scales or {})
         self.groups: dict[str, tuple[float, list[str]]] = {}
         self.rows: dict[str, int] = {}
-        self.state = TunerState()
+        self.execution = execution or Execution()
+        self.state = TunerState(accumulate=accumulate)
         self.stop_training = self.changed = False
         self.ops = load(encoder.framework, 'ops')
 
@@ -130,7 +136,8 @@ class Tuner(Step):
             resume: a checkpoint, or a folder of checkpoints of which the newest whole one is taken.
         """
         self.loader, self.eval_loader = loader, eval_loader
-        self.state = TunerState(epochs, 0, len(loader), len(eval_loader) if eval_loader else 0)
+        batches = len(eval_loader) if eval_loader else 0
+        self.state = TunerState(epochs, 0, len(loader), batches, accumulate=self.state.accumulate)
         self.stop_training = self.changed = False
         for callback in self.callbacks:
             callback.check(self)
@@ -196,7 +203,8 @@ class Tuner(Step):
             with deferred():
                 state.loss = self.step(inputs, codes)
                 state.losses.append(state.loss)
-                if self.scheduler_step == 'batch' or state.step % state.num_batches_train == 0:
+                ended = state.step % state.num_batches_train == 0
+                if ended if self.scheduler_step == 'epoch' else not state.pending:
                     self.step_scheduler()
             self._tell('on_train_batch_end')
         self._tell('on_train_epoch_end')

@@ -12,7 +12,7 @@ PREFIX = 'saved_model_epoch_'
 
 
 def save(tuner: Any, folder: str | Path) -> Path:
-    """Write the training as it stands after an update."""
+    """Write the training as it stands after a batch."""
     optimizer, numbers = tuner.optimizer_state()
     facts = {
         'state': tuner.state.dict(),
@@ -59,7 +59,7 @@ def load(tuner: Any, folder: str | Path) -> Path:
             logger.warning('%s', error)
             continue
         _restore(tuner, choice, arrays, facts)
-        logger.info('Going on from %s, after %d updates.', choice, tuner.state.step)
+        logger.info('Going on from %s, after %d updates.', choice, tuner.state.updates)
         return choice
     raise CheckpointError(f'Cannot resume from {folder}: {" ".join(damage)}')
 

@@ -14,7 +14,8 @@ class TunerState:
         num_batches_train: batches of an epoch.
         num_batches_val: batches of a validation (0 without `eval_data`).
         batch_index: the present batch of the epoch or of the validation, from 0.
-        step: updates done since the beginning of the training.
+        step: batches trained since the beginning of the training; without `accumulate`, so many are the updates.
+        accumulate: batches of an update.
         eval_metrics: the latest retrieval metrics, by name.
         before: the same before training.
         after: the same of the weights that the training ended with, where these are not those of the last epoch.
@@ -33,6 +34,7 @@ class TunerState:
     num_batches_val: int = 0
     batch_index: int = 0
     step: int = 0
+    accumulate: int = 1
     eval_metrics: dict[str, float] = field(default_factory=dict)
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
@@ -43,6 +45,41 @@ class TunerState:
     counters: dict[str, Any] = field(default_factory=dict)
     losses: list[Any] = field(default_factory=list, repr=False)
     loss: Any = field(default=0.0, repr=False)
+
+    @property
+    def updates(self) -> int:
+        """Updates done since the beginning of the training."""
+        epochs, begun = divmod(self.step, self._epoch())
+        return epochs * self.updates_an_epoch + begun // self.accumulate
+
+    @property
+    def updates_an_epoch(self) -> int:
+        """Updates of an epoch; the last is of the batches that are left."""
+        return -(-self._epoch() // self.accumulate)
+
+    @property
+    def num_updates(self) -> int:
+        """Updates of the whole training; 0 outside of the loop."""
+        return self.num_epochs * self.updates_an_epoch
+
+    @property
+    def pending(self) -> int:
+        """Batches that were trained since the last update, and are part of the next."""
+        return self.step % self._epoch() % self.accumulate
+
+    @property
+    def group(self) -> int:
+        """Batches that the next update is made of."""
+        return min(self.accumulate, self._epoch() - self.step % self._epoch() + self.pending)
+
+    @property
+    def completes(self) -> bool:
+        """Whether the next batch is the last of its update."""
+        return self.pending + 1 == self.group
+
+    def _epoch(self) -> int:
+        # Outside of the loop nobody knows how many batches there are: it never ends.
+        return self.num_batches_train or 2**62
 
     @property
     def current_loss(self) -> float:

@@ -19,6 +19,7 @@ from finetuner.inference import Encoder
 from finetuner.losses.objective import Objective
 from finetuner.tuner import rates
 from finetuner.tuner.chunks import chunks
+from finetuner.tuner.execution import Execution
 from finetuner.tuner.interruption import deferred
 from finetuner.tuner.schedule import Optimization
 from finetuner.tuner.state import TunerState
@@ -36,6 +37,7 @@ class Step(ABC):
     loss_optimization: Optimization
     configure_optimizer: Callable[[Any], Any] | None
     seed: int
+    execution: Execution
     mini_batch_size: int | None
     scales: dict[str, float]
     groups: dict[str, tuple[float, list[str]]]
@@ -48,7 +50,10 @@ class Step(ABC):
         return self.mini_batch_size is not None and self.loader.layout.items > self.mini_batch_size
 
     def step(self, inputs: Inputs, codes: Codes) -> Any:
-        """One update from a batch of the loader, in chunks if it must be; gives the loss, as anything `float` reads."""
+        """Train on a batch of the loader, in chunks if it must be; gives the loss, as anything `float` reads.
+
+        The weights are updated if `state.completes`: by the mean of the slopes of the batches of this update.
+        """
         self._reseed()
         loss = self.step_in_chunks(inputs, codes) if self.chunked else self.train_step(inputs, codes)
         self.state.step += 1
@@ -65,7 +70,7 @@ class Step(ABC):
         loss, slopes = self.derivative(self.ops.concatenate(embeddings), codes)
         for number, (place, part) in enumerate(parts):
             self._reseed(number)
-            self.pull(part, slopes[place], update=number == len(parts) - 1)
+            self.pull(part, slopes[place], update=number == len(parts) - 1 and self.state.completes)
         return loss
 
     def eval_step(self, inputs: Inputs, codes: Codes, layout: Layout) -> float:
@@ -85,8 +90,14 @@ class Step(ABC):
         of earlier batches, stay as they are.
 
         Raises:
-            ArgumentError: no weight trains, `scales` cannot be, or `configure_optimizer` made the optimizer.
+            ArgumentError: no weight trains, `scales` cannot be, `configure_optimizer` made the optimizer, or an update
+                is not complete.
         """
+        if self.state.pending:
+            raise ArgumentError(
+                f'rebuild was called after {self.state.pending} of the {self.state.group} batches of an update: call '
+                f'it where tuner.state.pending is 0, such as in on_epoch_begin.'
+            )
         if self.configure_optimizer is not None:
             raise ArgumentError(
                 'configure_optimizer made the optimizer, so it cannot be made anew for other weights: leave '
@@ -132,9 +143,9 @@ class Step(ABC):
     def _set_rates(self) -> None:
         # Of the next update; outside of the loop, which knows how many there are, they do not change.
         state = self.state
-        total = state.num_epochs * state.num_batches_train
+        total = state.num_updates
         rate, of_loss = (
-            one.rate(state.step, total, state.num_batches_train) if total else one.learning_rate
+            one.rate(state.updates, total, state.updates_an_epoch) if total else one.learning_rate
             for one in (self.optimization, self.loss_optimization)
         )
         self.set_rates({name: scale * rate for name, (scale, _) in self.groups.items()} | {'loss': of_loss})
@@ -157,7 +168,7 @@ class Step(ABC):
 
     @abstractmethod
     def train_step(self, inputs: Inputs, codes: Codes) -> Any:
-        """Forward, loss, backward, update; gives the loss, as anything that `float` reads."""
+        """Forward, loss, backward, and update if `state.completes`; gives the loss, as anything that `float` reads."""
 
     @abstractmethod
     def statistics_kept(self) -> AbstractContextManager[None]:
@@ -171,7 +182,8 @@ class Step(ABC):
     def derivative(self, embeddings: Tensor, codes: Codes) -> tuple[Any, Tensor]:
         """The loss of a batch like that of `train_step`, and its slopes at the (N, D) embeddings.
 
-        What the loss learns gets its slopes here, and is updated with the model.
+        The slopes are this batch's share, 1 / `state.group`, of those that the update is made by. What the loss learns
+        gets its slopes here, and is updated with the model.
         """
 
     @abstractmethod
@@ -181,7 +193,7 @@ class Step(ABC):
         Args:
             inputs: of the chunk.
             slopes: (n, D) of the loss at its embeddings.
-            update: whether it is the last chunk.
+            update: whether it is the last chunk of an update.
         """
 
     @abstractmethod

@@ -23,7 +23,7 @@ from finetuner.losses import registry
 from finetuner.losses.base import Loss
 from finetuner.losses.objective import Objective
 from finetuner.tailor.needed import as_needed
-from finetuner.tuner import guide as guides, optimizers, schedule
+from finetuner.tuner import execution, guide as guides, optimizers, schedule
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.callbacks.evaluation import EvaluationCallback
 from finetuner.tuner.callbacks.guard import Guard
@@ -59,6 +59,7 @@ def train(
     epochs: int | None,
     batch_size: int | None,
     mini_batch_size: int | None,
+    accumulate: int,
     loss: Any,
     loss_options: dict[str, Any] | None,
     loss_optimizer: str | None,
@@ -87,6 +88,9 @@ def train(
     callbacks: Sequence[Callback] | None,
     num_workers: int,
     device: str | None,
+    precision: str | int | None,
+    compile: bool,
+    gradient_checkpointing: bool,
     seed: int | None,
     resume: str | Path | None,
     val_split: float | None,
@@ -112,6 +116,7 @@ def train(
     transformer = schedule.is_transformer(kind)
     seed = whole_number('seed', SEED if seed is None else seed, 0)
     epochs = whole_number('epochs', (3 if transformer else 10) if epochs is None else epochs, 1)
+    accumulate = whole_number('accumulate', accumulate, 1)
     watching = _watching(callbacks)
     planned = course(
         coder.framework,
@@ -149,7 +154,7 @@ def train(
     views = choose(augmentation, Dataset(records, preprocess_fn), collate_fn)
     of_views: dict[str, Any] = settings | {'preprocess_fn': preprocess_fn, 'augmentation': views.augmentation}
     loader = make_loader(records, objective, **of_views)
-    planned.schedule.check(epochs, len(loader))
+    planned.schedule.check(epochs, -(-len(loader) // accumulate))
     eval_loader = None
     if judged is not None:
         try:
@@ -193,6 +198,7 @@ def train(
     if model is not general:
         coder = inference.encoder(model)
     coder.place(device)  # not the general model, which stays where it is
+    running = execution.resolve(precision, compile, gradient_checkpointing, coder)
     dim = coder.embed(first).shape[1]  # refuses a model that gives no vectors, before anything is trained
     if not coder.trainable() and not any(callback.unfreezes for callback in watching):
         raise ArgumentError('Every weight of the model is frozen: there is nothing to train. Unfreeze some.')
@@ -234,16 +240,18 @@ def train(
             means=means,
             mini_batch_size=mini_batch_size,
             scales=scales,
+            accumulate=accumulate,
+            execution=running,
         )
 
     tuner = tuner_of(loader, watching, of_train)
     logger.info(
-        '%s on %s · %s · %r%s · %s%s · %d batches of %d an epoch · %d epochs · seed %d',
-        coder.framework, coder.device, records.summary(), objective.loss,
+        '%s on %s in %s · %s · %r%s · %s%s · %d batches of %d an epoch%s · %d epochs · seed %d',
+        coder.framework, coder.device, running, records.summary(), objective.loss,
         '' if objective.miner is None else f' · {objective.miner!r}',
         planned.described(optimization) if configure_optimizer is None else 'own optimizer',
         f' · {learning.name}, {learning.learning_rate:g} for what the loss learns' if learns else '',
-        len(loader), loader.layout.items, epochs, seed,
+        len(loader), loader.layout.items, f', {accumulate} an update' if accumulate > 1 else '', epochs, seed,
     )  # fmt: skip
     if views.told:
         logger.info('%s', views.told)

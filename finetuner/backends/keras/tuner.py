@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from finetuner.backends.keras import execution
 from finetuner.backends.keras.encoder import SEED, Encoder, Shell, array
 from finetuner.backends.keras.gradcache import Chunk, Embeddings, Sums
 from finetuner.backends.keras.optimizers import Grouped, made
@@ -84,7 +85,7 @@ class Tuner(base.Tuner):
         self.found = [array(v) for v in self.seeds], _torch() and _torch().get_rng_state()
 
     def _compile(self, model: Shell, optimizer: Any) -> None:
-        model.compile(optimizer, jit_compile=keras.backend.backend() == 'jax', auto_scale_loss=False)
+        model.compile(optimizer, jit_compile=execution.jit(self.execution.compile), auto_scale_loss=False)
         optimizer.build(model.trainable_variables)
 
     def release(self) -> None:
@@ -134,7 +135,7 @@ class Tuner(base.Tuner):
         if self.chunked:
             self._compile(self.chunk, Sums())
         else:
-            self._compile(self.trainer, self.optimizer)
+            self._compile(self.trainer, Sums() if self.state.accumulate > 1 else self.optimizer)
 
     def _optimizer(self, name: str, variables: list[Any], clip: float | None) -> Any:
         if name == 'loss':
@@ -155,10 +156,18 @@ class Tuner(base.Tuner):
         return [] if key is None else self.optimizers[key].slots(variable)
 
     def train_step(self, inputs: Inputs, codes: Codes) -> float:
-        with self.encoder.scope():
+        with self._scope():
             if not RESETS:
                 self.trainer.reset_metrics()
-            return float(self.trainer.train_on_batch(self.encoder.native(inputs), dict(codes)))
+            loss = float(self.trainer.train_on_batch(self.encoder.native(inputs), dict(codes)))
+            if not self.chunked and self.state.accumulate > 1 and self.state.completes:
+                self._update()
+        return loss
+
+    @contextmanager
+    def _scope(self) -> Iterator[None]:
+        with self.encoder.scope(), execution.computing(self.encoder.model, self.execution.precision):
+            yield
 
     @contextmanager
     def statistics_kept(self) -> Iterator[None]:
@@ -171,29 +180,36 @@ class Tuner(base.Tuner):
                 variable.assign(value)
 
     def forward(self, inputs: Inputs) -> np.ndarray:
-        with self.encoder.scope():
+        with self._scope():
             if not self.chunked:  # nothing that happens often, so it is not worth compiling
                 return checked(self.trainer(self.encoder.native(inputs), training=True), None)
             return checked(self.chunk.predict_on_batch(self.encoder.native(inputs)), None)
 
     def derivative(self, embeddings: Any, codes: Codes) -> tuple[float, np.ndarray]:
-        loss = self.train_step(array(embeddings), codes)
-        return loss, array(self.trainer.optimizer.sums[-1])
+        loss, sums = self.train_step(array(embeddings), codes), self.trainer.optimizer.sums[-1]
+        slopes = array(sums)
+        sums.assign(np.zeros_like(slopes))  # those of the next batch are its own
+        return loss, slopes
 
     def pull(self, inputs: Inputs, slopes: np.ndarray, update: bool) -> None:
-        with self.encoder.scope():
+        with self._scope():
             self.chunk.train_on_batch(self.encoder.native(inputs), slopes)
             if update:
                 self._update()
 
     def _update(self) -> None:
-        *learned, _ = self.trainer.optimizer.slopes()
-        slopes = [*learned, *self.chunk.optimizer.slopes()]
+        slopes = self.trainer.optimizer.slopes()
+        if self.chunked:
+            slopes = [*slopes[:-1], *self.chunk.optimizer.slopes()]
+        share = 1 / self.state.group
         # The optimizer divides by the scale of the loss that it expects.
-        scaled = [None if slope is None else self.optimizer.scale_loss(slope) for slope in slopes]
+        scaled = [None if slope is None else self.optimizer.scale_loss(slope * share) for slope in slopes]
         self.optimizer.apply(scaled, self.trained)
-        for sums in (self.trainer.optimizer, self.chunk.optimizer):
-            sums.clear()
+        for model in self._summing():
+            model.optimizer.clear()
+
+    def _summing(self) -> list[Any]:
+        return [self.trainer, self.chunk] if self.chunked else [self.trainer]
 
     def reseed(self, seed: int) -> None:
         for place, state in enumerate(self.seeds):
@@ -226,7 +242,13 @@ class Tuner(base.Tuner):
     # By position: the names of an optimizer's variables are process-global.
     def optimizer_state(self) -> tuple[dict[str, np.ndarray], Any]:
         numbers = None if self.configure_optimizer else {'updates': self._updates()}
-        return {f'{i:05d}': array(v) for i, v in enumerate(self.optimizer.variables)}, numbers
+        arrays = {f'{i:05d}': array(v) for i, v in enumerate(self.optimizer.variables)}
+        return arrays | {name: array(value) for name, value in self._pending().items()}, numbers
+
+    def _pending(self) -> dict[str, Any]:
+        # The sums of the slopes between the batches of an update.
+        sums = [value for model in self._summing() for value in model.optimizer.sums] if self.state.pending else []
+        return {f'slope/{i:05d}': value for i, value in enumerate(sums)}
 
     def restore(
         self,
@@ -240,6 +262,8 @@ class Tuner(base.Tuner):
                 self._make(dict(zip(map(id, self.trained), numbers['updates'], strict=True)))
         for i, variable in enumerate(self.optimizer.variables):
             variable.assign(np.array(arrays[f'{i:05d}']))
+        for name, variable in self._pending().items():
+            variable.assign(np.array(arrays[name]))
         for name, value in learned.items():
             self.trainer.parameters_[name].assign(np.array(value))
         for name, value in memory.items():

@@ -41,12 +41,12 @@ class Encoder(inference.Encoder):
 
         return inference.leaves(convert, inputs)
 
-    def call(self, inputs: Inputs) -> Any:
-        """What the model gives for a batch in its present mode."""
+    def call(self, inputs: Inputs, model: Any = None) -> Any:
+        """What the model, or another in its place, gives for a batch in its present mode."""
         forward = self.model.forward
         compiled = getattr(forward, 'dygraph_function', forward)  # paddle.jit hides the signature
         args, kwargs = inference.arguments(compiled, self.native(inputs))
-        return self.model(*args, **kwargs)
+        return (self.model if model is None else model)(*args, **kwargs)
 
     def forward(self, inputs: Inputs) -> Any:
         training = [layer for layer in self.model.sublayers(include_self=True) if layer.training]

@@ -1,17 +1,20 @@
 """The training step of PaddlePaddle."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from finetuner.backends.paddle import ops, optimizers, paddle, parts
+from finetuner.backends.paddle import execution, ops, optimizers, paddle, parts
 from finetuner.backends.paddle.encoder import Encoder
 from finetuner.backends.paddle.tailor import stands_still
 from finetuner.inference import checked
+from finetuner.losses.distances import at_least_float32
 from finetuner.tuner import base
 from finetuner.typing import Codes, Inputs, Layout
+
+SLOPE = 'slope'  # of a weight, in a checkpoint between the batches of an update
 
 
 class Tuner(base.Tuner):
@@ -36,6 +39,10 @@ class Tuner(base.Tuner):
         modes = [(one, model.training if stands_still(one) else one.training) for one in model.sublayers(True)]
         self.found = modes, paddle.get_rng_state()
         model.train()
+        self.module = execution.compiled(model) if self.execution.compile else model
+        self.undo: Callable[[], None] | None = None
+        if self.execution.gradient_checkpointing:
+            self.undo = execution.recompute(model)
 
     def remake(self) -> None:
         before = [optimizer._accumulators for optimizer in self.optimizers.values()]
@@ -50,6 +57,8 @@ class Tuner(base.Tuner):
         for layer, training in modes:
             layer.training = training and not stands_still(layer)
         paddle.set_rng_state(chance)
+        if self.undo is not None:
+            self.undo()
 
     def _optimizers(self) -> dict[str, Any]:
         made = {}
@@ -68,7 +77,8 @@ class Tuner(base.Tuner):
 
     def train_step(self, inputs: Inputs, codes: Codes) -> Any:
         loss = self._backward(self._embeddings(inputs), codes)
-        self._update()
+        if self.state.completes:
+            self._update()
         return loss
 
     @contextmanager
@@ -97,13 +107,16 @@ class Tuner(base.Tuner):
             self._update()
 
     def _embeddings(self, inputs: Inputs) -> Any:
-        return checked(self.encoder.call(inputs), None)
+        with execution.computing(self.execution.precision):
+            embeddings = checked(self.encoder.call(inputs, self.module), None)
+        return at_least_float32(embeddings)
 
     def _backward(self, embeddings: Any, codes: Codes) -> Any:
         native = {name: paddle.to_tensor(code) for name, code in codes.items()}
         loss = self.objective(embeddings, native, self.layout, self.parameters, self.memory)
         self.memory = self.objective.remember(self.memory, embeddings, native, self.layout)
-        loss.backward()
+        share = loss if self.state.group == 1 else loss / self.state.group
+        share.backward()
         return loss.detach()
 
     def _update(self) -> None:
@@ -142,6 +155,8 @@ class Tuner(base.Tuner):
                 for slot, values in optimizer._accumulators.items():
                     if parameter.name in values:
                         arrays[f'{which}/{place}/{slot}'] = ops.to_numpy(values[parameter.name])
+                if self.state.pending and parameter.grad is not None:
+                    arrays[f'{which}/{place}/{SLOPE}'] = ops.to_numpy(parameter.grad)
         return arrays, {'scheduler': self.scheduler.state_dict() if self.scheduler is not None else None}
 
     def restore(
@@ -154,6 +169,7 @@ class Tuner(base.Tuner):
         # The slots come into being with the first update: make one of zeros, for the weights that had one.
         weights = self.encoder.weights()
         saved = {tuple(key.split('/')): value for key, value in arrays.items()}
+        slopes = {key: saved.pop(key) for key in list(saved) if key[2] == SLOPE}
         for which, optimizer in self.optimizers.items():
             trained = _trained(optimizer)
             updated = [trained[int(place)] for place in {place for name, place, _ in saved if name == which}]
@@ -166,6 +182,8 @@ class Tuner(base.Tuner):
         for (which, place, slot), value in saved.items():
             name = _trained(self.optimizers[which])[int(place)].name
             self.optimizers[which]._accumulators[slot][name].set_value(paddle.to_tensor(value))
+        for (which, place, _), value in slopes.items():
+            _trained(self.optimizers[which])[int(place)].grad = paddle.to_tensor(value)
         if self.scheduler is not None:
             self.scheduler.set_state_dict(numbers['scheduler'])
         for name, value in learned.items():

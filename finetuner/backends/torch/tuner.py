@@ -1,14 +1,14 @@
 """The training step of PyTorch, on Lightning Fabric."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from finetuner.backends.torch import ops
+from finetuner.backends.torch import execution, ops
 from finetuner.backends.torch.encoder import Encoder
 from finetuner.backends.torch.tailor import stands_still
 from finetuner.inference import checked
@@ -16,6 +16,8 @@ from finetuner.tuner import base
 from finetuner.tuner.optimizers import OPTIMIZERS
 from finetuner.tuner.schedule import Optimization
 from finetuner.typing import Codes, Inputs, Layout
+
+SLOPE = 'slope'  # of a weight, in a checkpoint between the batches of an update
 
 
 class Tuner(base.Tuner):
@@ -27,14 +29,20 @@ class Tuner(base.Tuner):
         model = self.encoder.model
         self.layout = layout
         device = torch.device(self.encoder.device)
-        fabric = Fabric(accelerator=device.type, devices=[device.index or 0] if device.type == 'cuda' else 1)
+        less = self.execution.precision != '32'
+        fabric = Fabric(
+            accelerator=device.type,
+            devices=[device.index or 0] if device.type == 'cuda' else 1,
+            plugins=[execution.Autocast(self.execution.precision, device.type)] if less else None,
+        )
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.execution.precision == '16')
         initial = self.objective.parameters(self.dim, layout.n_classes, self.means)
         self.parameters = {
             name: torch.nn.Parameter(torch.from_numpy(value).to(self.encoder.device)) for name, value in initial.items()
         }
         self.memory = {name: torch.from_numpy(value).to(self.encoder.device) for name, value in self.memory.items()}
         self.fabric = fabric
-        self.module = fabric.setup_module(model)
+        self.module = fabric.setup_module(execution.compiled(model) if self.execution.compile else model)
         self.optimizers: dict[str, Any] = {}
         self.scheduler: Any = None
         self.remake()
@@ -42,6 +50,9 @@ class Tuner(base.Tuner):
         modes = [(m, model.training if stands_still(m) else m.training) for m in model.modules()]
         self.found = modes, torch.get_rng_state()
         model.train()
+        self.undo: Callable[[], None] | None = None
+        if self.execution.gradient_checkpointing:
+            self.undo = execution.recompute(model)
 
     def remake(self) -> None:
         slots: dict[Any, Any] = {}
@@ -50,8 +61,7 @@ class Tuner(base.Tuner):
             slots |= optimizer.optimizer.state
         made = self._optimizers()
         for optimizer in made.values():
-            trained = [p for group in optimizer.param_groups for p in group['params']]
-            optimizer.state.update({p: slots[p] for p in trained if p in slots})
+            optimizer.state.update({p: slots[p] for p in _trained(optimizer) if p in slots})
         self.optimizers = {name: self.fabric.setup_optimizers(optimizer) for name, optimizer in made.items()}
 
     def release(self) -> None:
@@ -59,6 +69,8 @@ class Tuner(base.Tuner):
         for module, training in modes:
             module.training = training and not stands_still(module)
         torch.set_rng_state(chance)
+        if self.undo is not None:
+            self.undo()
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         made = {}
@@ -75,9 +87,14 @@ class Tuner(base.Tuner):
             made['loss'] = _optimizer(self.loss_optimization, [{'params': list(self.parameters.values())}])
         return made
 
+    def step(self, inputs: Inputs, codes: Codes) -> Any:
+        with execution.explained(self.encoder.model) if self.execution.compile else nullcontext():
+            return super().step(inputs, codes)
+
     def train_step(self, inputs: Inputs, codes: Codes) -> torch.Tensor:
         loss = self._backward(self._embeddings(inputs), codes)
-        self._update()
+        if self.state.completes:
+            self._update()
         return loss
 
     @contextmanager
@@ -109,17 +126,24 @@ class Tuner(base.Tuner):
         native = {name: torch.from_numpy(code).to(embeddings.device) for name, code in codes.items()}
         loss = self.objective(embeddings, native, self.layout, self.parameters, self.memory)
         self.memory = self.objective.remember(self.memory, embeddings, native, self.layout)
-        for optimizer in self.optimizers.values():
-            optimizer.zero_grad()
-        self.fabric.backward(loss)
+        if not self.state.pending:
+            for optimizer in self.optimizers.values():
+                optimizer.zero_grad()
+        share = loss if self.state.group == 1 else loss / self.state.group
+        self.fabric.backward(self.scaler.scale(share))
         return loss.detach()
 
     def _update(self) -> None:
-        if self.configure_optimizer is None:
-            groups = [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
-            torch.nn.utils.clip_grad_norm_([p for group in groups for p in group['params']], self.optimization.clip)
+        trained = [p for optimizer in self.optimizers.values() for p in _trained(optimizer)]
         for optimizer in self.optimizers.values():
-            optimizer.step()
+            self.scaler.unscale_(optimizer)
+        if self.configure_optimizer is None:
+            torch.nn.utils.clip_grad_norm_(trained, self.optimization.clip)
+        # All slopes bear one scale: if it was too large for some, none is used, and the scale falls.
+        if not self.scaler.is_enabled() or all(bool(p.grad.isfinite().all()) for p in trained if p.grad is not None):
+            for optimizer in self.optimizers.values():
+                optimizer.step()
+        self.scaler.update()
 
     def reseed(self, seed: int) -> None:
         # Not torch.manual_seed: where CUDA is not in use it prints the whole stack to a string each time, 0.2 ms.
@@ -163,8 +187,12 @@ class Tuner(base.Tuner):
                         arrays[f'{which}/{place}/{name}'] = ops.to_numpy(value)
                     else:
                         numbers[f'{which}/{place}/{name}'] = value
+            if self.state.pending:
+                slopes = ((place, p.grad) for place, p in enumerate(_trained(optimizer)))
+                arrays |= {f'{which}/{place}/{SLOPE}': ops.to_numpy(grad) for place, grad in slopes if grad is not None}
         scheduler = self.scheduler.state_dict() if self.scheduler is not None else None
-        return arrays, {'slots': numbers, 'groups': groups, 'scheduler': scheduler}
+        scale = self.scaler.state_dict()
+        return arrays, {'slots': numbers, 'groups': groups, 'scheduler': scheduler, 'scale': scale}
 
     def restore(
         self,
@@ -177,15 +205,23 @@ class Tuner(base.Tuner):
         for key, value in [*arrays.items(), *numbers['slots'].items()]:
             which, place, name = key.split('/', 2)
             value = torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+            if name == SLOPE:
+                _trained(self.optimizers[which])[int(place)].grad = value.to(self.encoder.device)
+                continue
             slots[which].setdefault(int(place), {})[name] = value
         for which, optimizer in self.optimizers.items():
             optimizer.load_state_dict({'state': slots[which], 'param_groups': numbers['groups'][which]})
+        self.scaler.load_state_dict(numbers.get('scale', {}))
         if self.scheduler is not None:
             self.scheduler.load_state_dict(_numbered(numbers['scheduler']))
         with torch.no_grad():
             for name, value in learned.items():
                 self.parameters[name].copy_(torch.from_numpy(np.array(value)))
         self.memory = {name: torch.from_numpy(value.copy()).to(self.encoder.device) for name, value in memory.items()}
+
+
+def _trained(optimizer: Any) -> list[torch.nn.Parameter]:
+    return [p for group in optimizer.param_groups for p in group['params']]
 
 
 def _optimizer(numbers: Optimization, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

@@ -1,0 +1,88 @@
+"""How a model is run while it is trained: in which precision, compiled or not, which activations are kept.
+
+Weights, optimizer, embeddings, loss and evaluation are in float32 whatever is chosen here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from finetuner.console import logger
+from finetuner.dispatch import load
+from finetuner.errors import ArgumentError, nearest
+from finetuner.inference import Encoder
+from finetuner.tuner import cpu
+from finetuner.tuner.schedule import is_transformer
+
+PRECISIONS = ('auto', '32', 'bf16', '16')
+LARGE = 5_000_000
+"""From so many weights on a transformer gains from bf16 on a CPU."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How the model is run in training mode; see `finetuner.fit` for what the fields mean.
+
+    >>> str(Execution('bf16', compile=True))
+    'bf16, compiled'
+    """
+
+    precision: str = '32'
+    compile: bool = False
+    gradient_checkpointing: bool = False
+
+    def __str__(self) -> str:
+        said = ['float32' if self.precision == '32' else {'16': 'float16'}.get(self.precision, self.precision)]
+        said += ['compiled'] if self.compile else []
+        return ', '.join(said + (['gradient checkpointing'] if self.gradient_checkpointing else []))
+
+
+def resolve(precision: Any, compile: Any, gradient_checkpointing: Any, coder: Encoder) -> Execution:
+    """What was asked for, with a precision chosen where it was left open.
+
+    Args:
+        precision: one of `PRECISIONS`; None is 'auto'.
+        compile: as in `finetuner.fit`.
+        gradient_checkpointing: as in `finetuner.fit`.
+        coder: the model, placed on its device.
+
+    Raises:
+        ArgumentError: there is no such value, or the framework cannot do it here; says what to do instead.
+    """
+    for name, value in (('compile', compile), ('gradient_checkpointing', gradient_checkpointing)):
+        if not isinstance(value, bool):
+            raise ArgumentError(f'{name}={value!r}: expected True or False.')
+    wanted = 'auto' if precision is None else str(precision)
+    if wanted not in PRECISIONS:
+        raise ArgumentError(f'precision={precision!r}. {nearest(wanted, PRECISIONS)}')
+    part = load(coder.framework, 'execution')
+    if compile and (why := part.no_compile()):
+        raise ArgumentError(f'compile=True: {why}')
+    if gradient_checkpointing and (why := part.no_checkpointing(coder.model)):
+        raise ArgumentError(f'gradient_checkpointing=True: {why}')
+    if wanted == 'auto':
+        wanted = 'bf16' if _gains(part, coder) else '32'
+    elif wanted != '32':
+        _check(wanted, part, coder)
+    return Execution(wanted, compile, gradient_checkpointing)
+
+
+def _check(precision: str, part: Any, coder: Encoder) -> None:
+    on_cpu = coder.device == 'cpu'
+    why: str | None = part.no_precision(precision, coder.model, coder.device)
+    if on_cpu and precision == '16' and why is None:
+        why = "float16 is for GPUs. A CPU computes in bf16, if in less than float32: precision='bf16'."
+    if why is not None:
+        raise ArgumentError(f'precision={precision!r}: {why}')
+    if on_cpu and not cpu.multiplies_bf16():
+        logger.warning('This CPU has no units for bf16 (AMX, AVX512-BF16): bf16 is slower here than float32.')
+
+
+def _gains(part: Any, coder: Encoder) -> bool:
+    if not part.bf16_is_faster(coder.device) or part.no_precision('bf16', coder.model, coder.device) is not None:
+        return False
+    return coder.device != 'cpu' or (cpu.multiplies_bf16() and _large(coder.layers(), coder))
+
+
+def _large(layers: Sequence[str], coder: Encoder) -> bool:
+    return is_transformer(list(layers)) and sum(w.size for w in coder.weights().values()) >= LARGE
