@@ -20,7 +20,7 @@ LAYERS = [
     'finetuner.evaluation | finetuner.artifact | finetuner.tailor | finetuner.tuner',
     'finetuner.tuner.schedule finetuner.tuner.curves finetuner.tuner.optimizers',
     'finetuner.tuner.settings',
-    'finetuner.tuner.state finetuner.tuner.rates finetuner.tuner.course',
+    'finetuner.tuner.state finetuner.tuner.rates finetuner.tuner.course finetuner.tuner.execution',
     'finetuner.tuner.history finetuner.tuner.checkpoint',
     'finetuner.tuner.callbacks finetuner.callback finetuner.tuner.callback',
     'finetuner.tuner.step finetuner.tuner.base',

@@ -75,7 +75,7 @@ def _check(precision: str, part: Any, coder: Encoder) -> None:
     if why is not None:
         raise ArgumentError(f'precision={precision!r}: {why}')
     if on_cpu and not cpu.multiplies_bf16():
-        logger.warning('This CPU has no units for bf16 (AMX, AVX512-BF16): bf16 is slower here than float32.')
+        logger.warning('This CPU has no units for matrices of bf16 (AMX): bf16 is slower here than float32.')
 
 
 def _gains(part: Any, coder: Encoder) -> bool:
