@@ -101,11 +101,10 @@ def test_it_computes_in_bf16_in_training_alone(backend):
             assert {layer.dtype_policy.name for layer in model._flatten_layers()} == {'float32'}
 
 
-@pytest.mark.backends(*BF16)
 @pytest.mark.parametrize(
     'options',
     [
-        {},
+        pytest.param({}, marks=pytest.mark.backends(*BF16)),
         pytest.param({'mini_batch_size': 7}, marks=pytest.mark.backends('torch', 'keras-tensorflow', 'keras-torch')),
         pytest.param({'accumulate': 2}, marks=pytest.mark.backends('torch', 'keras-torch')),
     ],
