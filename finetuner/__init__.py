@@ -10,14 +10,14 @@ from finetuner.errors import MissingExtraError
 
 if TYPE_CHECKING:  # what type checkers see; at run time the table below
     from finetuner import callback, data, evaluation, losses, tailor, tuner
-    from finetuner.api import embed, encode, evaluate, fit, history, load, mine_hard_negatives, save
+    from finetuner.api import embed, encode, evaluate, fit, history, list_callbacks, load, mine_hard_negatives, save
     from finetuner.tailor import display, freeze, to_embedding_model, unfreeze
 
 __version__ = '1.0.0'
 __default_tag_key__ = 'finetuner_label'
 """The tag of a document that holds its label, or that of a match 1 or -1."""
 
-_FUNCTIONS = ('embed', 'encode', 'evaluate', 'fit', 'history', 'load', 'mine_hard_negatives', 'save')
+_FUNCTIONS = ('embed', 'encode', 'evaluate', 'fit', 'history', 'list_callbacks', 'load', 'mine_hard_negatives', 'save')
 _MODULES = ('callback', 'data', 'errors', 'evaluation', 'losses', 'tailor', 'tuner')
 _TAILOR = ('display', 'freeze', 'to_embedding_model', 'unfreeze')
 _DOCUMENTS = ('Document', 'DocumentArray')
@@ -36,6 +36,7 @@ __all__ = [  # without docarray's, so that `import *` does not need it
     'fit',
     'freeze',
     'history',
+    'list_callbacks',
     'load',
     'losses',
     'mine_hard_negatives',

@@ -13,6 +13,7 @@ from finetuner.dispatch import get_framework
 from finetuner.errors import ArgumentError, ModelError, strict
 from finetuner.evaluation.evaluator import Evaluator
 from finetuner.synthesis import mining
+from finetuner.tuner import callbacks as known
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.history import History
 from finetuner.tuner.train import HISTORIES, train
@@ -249,6 +250,9 @@ def history(model: Any) -> History:
     if model not in HISTORIES:
         raise ArgumentError('This model was not tuned in this process: there is no history of it.')
     return HISTORIES[model]
+
+
+list_callbacks = known.list_callbacks
 
 
 @strict

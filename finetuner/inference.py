@@ -71,6 +71,22 @@ class Encoder(ABC):
             CheckpointError: names or shapes are not this model's.
         """
 
+    def average(self, averages: dict[str, Tensor], decay: float) -> None:
+        """Move averages towards the present weights: `decay * average + (1 - decay) * weight`.
+
+        Of weights that train, and of statistics; what is no float, such as a count, is copied. What follows is the
+        plain way; the frameworks do it with tensors of their own, where the model is, and leave out what is frozen.
+
+        Args:
+            averages: tensors beside the model, in float32 at least, by the names of `weights`; changed in place. What
+                is missing joins as a copy: an empty dict is filled.
+            decay: how much of an average stays.
+        """
+        for name, value in self.weights().items():
+            floats = 'float' in str(value.dtype)
+            wide = value.astype(np.result_type(value.dtype, np.float32)) if floats else value
+            averages[name] = decay * averages[name] + (1 - decay) * wide if floats and name in averages else wide
+
     def merged(self) -> dict[str, np.ndarray]:
         """As `weights`, but of the model without adapters: what these learned is added to the weights beside them."""
         return self.weights()

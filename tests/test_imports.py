@@ -70,8 +70,9 @@ def test_dir_lists_every_public_name_and_each_can_be_had():
 @pytest.mark.parametrize(
     ('module', 'names'),
     [
-        ('finetuner', 'fit embed encode evaluate save load history Document DocumentArray __version__'),
-        ('finetuner.callback', 'BestModelCheckpoint EarlyStopping EvaluationCallback ProgressBarCallback'),
+        ('finetuner', 'fit embed encode evaluate save load history list_callbacks Document DocumentArray __version__'),
+        ('finetuner.callback', 'BestModelCheckpoint EarlyStopping EvaluationCallback ProgressBarCallback EMA'),
+        ('finetuner.callback', 'MLflowLogger TensorBoardLogger TrainingCheckpoint WandBLogger WiSEFTCallback'),
         ('finetuner.tuner.callback', 'BaseCallback BestModelCheckpoint TrainingCheckpoint'),
         ('finetuner.tuner.augmentation', 'vision_preprocessor'),
         ('finetuner.tuner.losses', 'SiameseLoss TripletLoss NTXentLoss get'),
@@ -89,6 +90,14 @@ def test_the_tuners_of_the_original_import(request):
 
     name = {'torch': 'PytorchTuner', 'keras-jax': 'KerasTuner', 'paddle': 'PaddleTuner'}
     assert getattr(tuner, name[request.config.getoption('--backend')]).__name__ == 'Tuner'
+
+
+def test_all_callbacks_are_listed():
+    from finetuner import callback
+
+    found = finetuner.list_callbacks()
+    assert set(found) == set(callback.__all__) - {'Callback', 'BaseCallback'}
+    assert all(found[name] is getattr(callback, name) and found[name].__name__ == name for name in found)
 
 
 def test_aliases_are_the_same_objects():

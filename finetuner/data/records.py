@@ -6,6 +6,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from finetuner.data.views import Chosen
+
 Kind = Literal['class', 'session', 'pair', 'score', 'instance']
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -61,6 +63,11 @@ class Records:
         return Records(
             'instance', self.contents, self.names, default_content=self.default_content, documents=self.documents
         )
+
+    def chosen(self, items: Sequence[int] | np.ndarray) -> 'Records':
+        """Some of the items, without their supervision."""
+        contents, names = Chosen(self.contents, items), Chosen(self.names, items)
+        return Records('instance', contents, names, default_content=self.default_content)
 
     def fill(self, vectors: np.ndarray) -> None:
         """Give every document its embedding, if these are documents.

@@ -23,6 +23,8 @@ from finetuner.typing import CollateFn, PreprocessFn
 
 # The most results judged at a time.
 _RESULTS = 1 << 20
+# How many results of a query are kept.
+_KEPT = 5
 
 
 class Evaluator:
@@ -40,6 +42,7 @@ class Evaluator:
     Attributes:
         similarities: of scored pairs those of the last evaluation, one a score.
         per_query: the values of the last evaluation by metric, each (Q,); NaN for queries without a relevant item.
+        nearest: (Q, 5) which places of the index were found first by each, nearest first; -1 is none.
         query_names: what the Q queries are called.
         unanswered: the names of the queries without a relevant item in the index; they are left out of the means.
 
@@ -57,6 +60,7 @@ class Evaluator:
         self.model = model
         self.metrics = metrics if metrics is None or isinstance(metrics, str | Mapping) else list(metrics)
         self.per_query: dict[str, np.ndarray] = {}
+        self.nearest = np.zeros((0, _KEPT), np.int64)
         self.query_names: list[str] = []
         self.unanswered: list[str] = []
         self.similarities = np.empty(0)
@@ -91,6 +95,7 @@ class Evaluator:
         limit: Limit = 20,
         distance: str = 'cosine',
         legacy: bool = False,
+        rows: np.ndarray | None = None,
         batch_size: int | None = None,
         preprocess_fn: PreprocessFn | None = None,
         collate_fn: CollateFn | None = None,
@@ -108,6 +113,7 @@ class Evaluator:
                 None counts the whole index. `r_precision` and `map_at_r` look at as many as are relevant.
             distance: 'cosine', 'euclidean', 'sqeuclidean' or 'dot'.
             legacy: the original's definitions of the metrics, see `evaluation.legacy`.
+            rows: numbers of the queries that are asked; None asks all.
             batch_size: items encoded at a time.
             preprocess_fn: from an item to its content.
             collate_fn: from a list of contents to the model's input.
@@ -132,8 +138,9 @@ class Evaluator:
         if self.query_data.kind == 'score':
             return self._correlate(distance, options)
         wanted, truth = chosen.measures(self.metrics, limit, legacy), self.truth(exclude_self)
-        queries, index = self.vectors(truth, **options)
-        return self.judge(truth, ExactIndex(index, distance), queries, wanted)
+        asked = np.arange(len(truth.queries)) if rows is None else rows
+        queries, index = self.vectors(truth, asked, **options)
+        return self.judge(truth, ExactIndex(index, distance), queries, wanted, asked)
 
     def truth(self, exclude_self: bool = True) -> GroundTruth:
         """What should be found for each query; made once.
@@ -160,16 +167,18 @@ class Evaluator:
         self.unanswered = [self.query_names[row] for row in np.flatnonzero(truth.n_relevant == 0)]
         return truth
 
-    def vectors(self, truth: GroundTruth, **options: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The vectors of the queries (Q, D) and of the index (M, D), from the model or the documents."""
-        other = self.query_data if self.index_data is None else self.index_data
+    def vectors(self, truth: GroundTruth, asked: np.ndarray, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The vectors of the queries that are asked (n, D) and of the index (M, D), of the model or the documents."""
+        other, items = self.query_data if self.index_data is None else self.index_data, truth.queries[asked]
         if self.model is None:
-            return carried(self.query_data, truth.queries), carried(other, truth.index)
+            return carried(self.query_data, items), carried(other, truth.index)
         from finetuner.inference import embed_records
 
-        queries = embed_records(self.model, self.query_data, **options)
-        index = queries if other is self.query_data else embed_records(self.model, other, **options)
-        return queries[truth.queries], index[truth.index]
+        if other is self.query_data:
+            every = embed_records(self.model, other, **options)
+            return every[items], every[truth.index]
+        index = embed_records(self.model, other, **options)[truth.index]
+        return embed_records(self.model, self.query_data.chosen(items), **options), index
 
     def _correlate(self, distance: str, options: dict[str, Any]) -> dict[str, float]:
         data = self.query_data
@@ -183,36 +192,42 @@ class Evaluator:
         return {name: correlation(name, self.similarities, targets(data)) for name in self.names()}
 
     def judge(
-        self, truth: GroundTruth, index: ExactIndex, queries: np.ndarray, wanted: list[Measure]
+        self, truth: GroundTruth, index: ExactIndex, queries: np.ndarray, wanted: list[Measure], asked: np.ndarray
     ) -> dict[str, float]:
-        """Search, compare with the ground truth, and keep the values of every query."""
-        rows = np.flatnonzero(truth.n_relevant)
-        rows = rows[np.argsort(truth.n_relevant[rows], kind='stable')]  # those that need few results, together
+        """Search, compare with the ground truth, and keep the values of every query that is asked."""
+        place = np.full(len(truth.queries), -1)
+        place[asked] = np.arange(len(asked))
+        answered = asked[truth.n_relevant[asked] > 0]
+        rows = answered[np.argsort(truth.n_relevant[answered], kind='stable')]  # those that need few results, together
+        self.nearest = np.full((len(truth.queries), _KEPT), -1)
         values = {measure.name: np.full(len(truth.queries), np.nan) for measure in wanted}
         size = len(index.vectors)
         while len(rows):
             count = max(_RESULTS // chosen.depth(wanted, truth.n_relevant[rows[:_RESULTS]], size), 1)
             part, rows = rows[:count], rows[count:]
-            places, _ = index.search(queries[part], chosen.depth(wanted, truth.n_relevant[part], size), truth.own[part])
+            places, _ = index.search(
+                queries[place[part]], chosen.depth(wanted, truth.n_relevant[part], size), truth.own[part]
+            )
+            self.nearest[part, : places.shape[1]] = places[:, :_KEPT]
             relevance = truth.relevance(part, places)
             for measure in wanted:
                 values[measure.name][part] = measure(relevance, truth.n_relevant[part])
         self.per_query = values
-        self._write(truth, values)
+        self._write(truth, values, np.sort(answered))
         return {name: float(np.nanmean(each)) for name, each in values.items()}
 
-    def _write(self, truth: GroundTruth, values: dict[str, np.ndarray]) -> None:
+    def _write(self, truth: GroundTruth, values: dict[str, np.ndarray], rows: np.ndarray) -> None:
         # Documents of docarray before 0.30 have a place for it.
         items, stored = self.query_data.contents, self.query_data.documents
         if not isinstance(getattr(items[0], 'evaluations', None), defaultdict):
             return
-        for row, item in enumerate(truth.queries.tolist()):
-            if truth.n_relevant[row]:
-                document = items[item]
-                for name, each in values.items():
-                    document.evaluations[name].value = float(each[row])
-                if stored is not None and stored is not items:  # on disk
-                    stored[item] = document
+        for row in rows.tolist():
+            item = int(truth.queries[row])
+            document = items[item]
+            for name, each in values.items():
+                document.evaluations[name].value = float(each[row])
+            if stored is not None and stored is not items:  # on disk
+                stored[item] = document
 
     def _labels(self) -> str:
         if self.index_data is None or self.query_data.labels is None:

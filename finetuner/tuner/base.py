@@ -60,6 +60,9 @@ class Tuner(Step):
         memory: of earlier batches, before the first; `setup` makes the framework's own of it.
         stop_training: set it in a callback, and training ends with the epoch.
         changed: whether a callback changed the weights after the last epoch.
+        ended: whether the last epoch is over; the weights may then be none that were trained.
+        fresh: whether the model was made of another one just now, so that a head on it has learned nothing yet.
+        again: whether a training is repeated on all data, `refit`: what was chosen in it on held-out data is kept.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class Tuner(Step):
         self.rows: dict[str, int] = {}
         self.execution = execution or Execution()
         self.state = TunerState(accumulate=accumulate)
-        self.stop_training = self.changed = False
+        self.stop_training = self.changed = self.ended = self.fresh = self.again = False
         self.ops = load(encoder.framework, 'ops')
 
     @property
@@ -138,7 +141,7 @@ class Tuner(Step):
         self.loader, self.eval_loader = loader, eval_loader
         batches = len(eval_loader) if eval_loader else 0
         self.state = TunerState(epochs, 0, len(loader), batches, accumulate=self.state.accumulate)
-        self.stop_training = self.changed = False
+        self.stop_training = self.changed = self.ended = False
         for callback in self.callbacks:
             callback.check(self)
         self.begin(loader)
@@ -164,6 +167,7 @@ class Tuner(Step):
     def _finish(self) -> None:
         if not self.state.history:
             return
+        self.ended = True
         for callback in sorted(self.callbacks, key=lambda callback: callback.judges):
             if callback.finish(self):
                 self.changed = self.state.finished = True

@@ -1,5 +1,6 @@
 """A training on disk: weights, optimizer, what the loss learned, and the state; enough to go on as if nothing was."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,18 @@ from finetuner.console import logger
 from finetuner.errors import CheckpointError
 from finetuner.tuner import settings
 
-PREFIX = 'saved_model_epoch_'
+PREFIX, STEP = 'saved_model_epoch_', '_step_'
 
 
 def save(tuner: Any, folder: str | Path) -> Path:
     """Write the training as it stands after a batch."""
     optimizer, numbers = tuner.optimizer_state()
+    # First, for a callback may count while it gives them.
+    kept = {
+        f'{callback.key(tuner)}/{name}': value
+        for callback in tuner.callbacks
+        for name, value in callback.arrays(tuner).items()
+    }
     facts = {
         'state': tuner.state.dict(),
         'training': {**settings.facts(tuner), 'optimizer': numbers},
@@ -23,11 +30,7 @@ def save(tuner: Any, folder: str | Path) -> Path:
         'learned': tuner.learned(),
         'memory': tuner.remembered(),
         'optimizer': optimizer,
-        'callbacks': {
-            f'{callback.key(tuner)}/{name}': value
-            for callback in tuner.callbacks
-            for name, value in callback.arrays(tuner).items()
-        },
+        'callbacks': kept,
     }
     return artifact.write(folder, arrays, facts)
 
@@ -66,14 +69,20 @@ def load(tuner: Any, folder: str | Path) -> Path:
 
 def numbered(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
-    found = [path for path in folder.glob(f'{PREFIX}*') if path.name.removeprefix(PREFIX).isdecimal()]
+    found = [path for path in folder.glob(f'{PREFIX}*') if all(part.isdecimal() for part in _numbers(path))]
     return sorted(found, key=_written)
 
 
-def _written(path: Path) -> tuple[int, int]:
-    # By time, because a training may write where a longer one did before; the number is for equal times.
+def _numbers(path: Path) -> list[str]:
+    # The epoch, and the step of one that was written within it.
+    return path.name.removeprefix(PREFIX).split(STEP, 1)
+
+
+def _written(path: Path) -> tuple[int, list[float]]:
+    # By time, because a training may write where a longer one did before; the numbers are for equal times.
     manifest = path / artifact.MANIFEST
-    return manifest.stat().st_mtime_ns if manifest.exists() else 0, int(path.name.removeprefix(PREFIX))
+    numbers = [*map(float, _numbers(path)), math.inf]  # an epoch is over after all of its steps
+    return manifest.stat().st_mtime_ns if manifest.exists() else 0, numbers
 
 
 def _restore(tuner: Any, folder: Path, arrays: dict[str, Any], facts: dict[str, Any]) -> None:

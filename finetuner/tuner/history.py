@@ -1,5 +1,6 @@
 """What happened in a training: numbers by epoch, and their curves as a picture."""
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,17 +24,25 @@ class History:
         verdict: what the guard found: `metric`, `queries`, `before`, `after`, the standard `error` of their difference,
             the `word` 'better', 'same', 'worse' or 'none', and the `epoch` whose weights the model has, 0 for those
             that it began with; empty without held-out data.
+        steps: one dict for every moment within an epoch at which an EvaluationCallback measured: `step` (updates done),
+            `epoch` (how many were trained by then, such as 1.5) and its metrics.
+        examples: what an EvaluationCallback with `gather_examples` kept, one dict a query: `query`, `metric`, `before`
+            and `after` (its value), `found_before` and `found_after` (what was found, nearest first) and
+            `right_before` and `right_after` (whether it is relevant).
     """
 
     before: dict[str, float]
     epochs: list[dict[str, Any]]
     final: dict[str, float] = field(default_factory=dict)
     verdict: dict[str, Any] = field(default_factory=dict)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    examples: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def of(cls, state: TunerState) -> 'History':
         """The history in a state."""
-        return cls(dict(state.before), list(state.history), dict(state.after), dict(state.verdict))
+        before, after, verdict = dict(state.before), dict(state.after), dict(state.verdict)
+        return cls(before, list(state.history), after, verdict, list(state.steps), list(state.examples))
 
     @property
     def after(self) -> dict[str, float]:
@@ -73,7 +82,9 @@ class History:
             panels[0].plot(numbers, [record[name] for record in self.epochs], marker='.', label=name)
         for name in chosen:
             values = [record.get(name, float('nan')) for record in self.epochs]
-            (line,) = panels[1].plot([numbers[0] - 1, *numbers], [self.before[name], *values], marker='.', label=name)
+            within = [(record['epoch'], record[name]) for record in self.steps if name in record]
+            points = sorted([(numbers[0] - 1, self.before[name]), *zip(numbers, values, strict=True), *within])
+            (line,) = panels[1].plot(*zip(*points, strict=True), marker='.', label=name)
             if name in self.final:
                 panels[1].plot(numbers[-1], self.final[name], marker='*', color=line.get_color(), markersize=12)
         for panel, title in zip(panels, ('loss', 'retrieval'), strict=False):
@@ -89,11 +100,13 @@ class History:
     def rows(self) -> list[dict[str, Any]]:
         """A flat dict an epoch, one before them with the metrics of the untrained model, and one after for `final`.
 
-        `epoch` is how many epochs were trained by then; learning rates are called `learning_rate/model`.
+        `epoch` is how many epochs were trained by then; learning rates are called `learning_rate/model`. What was
+        measured within epochs stands between them: `epoch` is no whole number there, and `step` counts updates.
         """
         found: list[dict[str, Any]] = [{'epoch': 0, **self.before}] if self.before else []
         for record in self.epochs:
             rates = {f'learning_rate/{name}': rate for name, rate in record['learning_rates'].items()}
             numbers = {name: value for name, value in record.items() if name != 'learning_rates'}
             found.append(numbers | {'epoch': record['epoch'] + 1} | rates)
+        found = sorted([*found, *self.steps], key=operator.itemgetter('epoch'))
         return [*found, {'epoch': len(self.epochs), **self.final}] if self.final else found

@@ -5,8 +5,6 @@ import numpy as np
 from finetuner import inference
 from finetuner.console import logger
 from finetuner.data.dataset import Dataset, occurrence
-from finetuner.data.records import Records
-from finetuner.data.views import Chosen
 from finetuner.losses.classes import unit
 from finetuner.typing import CollateFn
 
@@ -40,16 +38,9 @@ def class_means(
     assert dataset.label is not None
     places = sample(dataset.label, seed)
     logger.info('%d classes start from the mean vectors of %d items.', len(dataset.classes), len(places))
-    records = dataset.records
-    chosen = Records(
-        'instance',
-        Chosen(records.contents, places),
-        Chosen(records.names, places),
-        default_content=records.default_content,
-    )
     vectors = inference.embed_records(
         coder,
-        chosen,
+        dataset.records.chosen(places),
         batch_size=batch_size,
         preprocess_fn=dataset.preprocess_fn,
         collate_fn=collate_fn,

@@ -23,6 +23,9 @@ class TunerState:
         verdict: what the guard found, see `finetuner.evaluation.verdict`, and the `epoch` of the weights.
         learning_rates: the present ones, by name of the group.
         history: one dict an epoch: `epoch, train_loss, val_loss, …` and every metric.
+        steps: one dict for every moment within an epoch at which something was measured: `step`, `epoch` (how many were
+            trained by then, such as 1.5) and metrics.
+        examples: queries with what they found before and after, see `History`.
         counters: what callbacks must remember across a resume, by their own keys.
         losses: of the batches of the present epoch, like `loss`.
         loss: of the present batch, as the framework gave it.
@@ -42,6 +45,8 @@ class TunerState:
     verdict: dict[str, Any] = field(default_factory=dict)
     learning_rates: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    examples: list[dict[str, Any]] = field(default_factory=list)
     counters: dict[str, Any] = field(default_factory=dict)
     losses: list[Any] = field(default_factory=list, repr=False)
     loss: Any = field(default=0.0, repr=False)
@@ -95,6 +100,13 @@ class TunerState:
             self.history[-1].update(metrics)
         else:
             self.before.update(metrics)
+
+    def measured_within(self, metrics: dict[str, float]) -> None:
+        """Note retrieval metrics of the present step, within an epoch."""
+        self.eval_metrics = self.eval_metrics | metrics
+        if not self.steps or self.steps[-1]['step'] != self.step:
+            self.steps.append({'step': self.step, 'epoch': self.step / self.num_batches_train})
+        self.steps[-1].update(metrics)
 
     def dict(self) -> dict[str, Any]:
         """All of it but the loss, for JSON."""

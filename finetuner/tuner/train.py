@@ -27,8 +27,10 @@ from finetuner.tuner import execution, guide as guides, optimizers, schedule
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.callbacks.evaluation import EvaluationCallback
 from finetuner.tuner.callbacks.guard import Guard
+from finetuner.tuner.callbacks.history_logger import HistoryLogger
 from finetuner.tuner.callbacks.monitor import Monitor
 from finetuner.tuner.callbacks.progress_bar import ProgressBarCallback
+from finetuner.tuner.callbacks.tracker import Tracker
 from finetuner.tuner.callbacks.training_checkpoint import TrainingCheckpoint
 from finetuner.tuner.callbacks.views import DropoutViews
 from finetuner.tuner.chunks import chunks
@@ -44,7 +46,7 @@ OF_DROPOUT = 1e-5
 """The highest learning rate for a transformer whose views differ by dropout alone: a faster one forgets much of what it
 knows of meaning, for it drives apart whatever is near. The rates of Gao et al., 2021 (SimCSE) begin here."""
 
-MEASURING = (EvaluationCallback, Guard, Monitor, TrainingCheckpoint)
+MEASURING = (EvaluationCallback, Guard, HistoryLogger, Monitor, Tracker, TrainingCheckpoint)
 """Callbacks that a training on all data, which `refit` asks for, has no use for."""
 
 
@@ -245,6 +247,7 @@ def train(
         )
 
     tuner = tuner_of(loader, watching, of_train)
+    tuner.fresh = model is not general
     logger.info(
         '%s on %s in %s · %s · %r%s · %s%s · %d batches of %d an epoch%s · %d epochs · seed %d',
         coder.framework, coder.device, running, records.summary(), objective.loss,
@@ -264,7 +267,9 @@ def train(
             coder.assign(watched.initial)
             again = make_loader(everything, objective, **of_views)
             changing = [callback for callback in watching if not isinstance(callback, MEASURING)]
-            tuner_of(again, changing, of_all).fit(again, watched.epoch)
+            anew = tuner_of(again, changing, of_all)
+            anew.fresh, anew.again = tuner.fresh, True
+            anew.fit(again, watched.epoch)
     return model, history
 
 

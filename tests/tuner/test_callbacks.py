@@ -112,7 +112,7 @@ def test_what_cannot_work_is_refused_at_the_start(backend, callbacks, message):
 def test_impossible_options_of_callbacks():
     with pytest.raises(ArgumentError, match="mode='most'"):
         EarlyStopping(mode='most')
-    with pytest.raises(ArgumentError, match='keep at least 1'):
+    with pytest.raises(ArgumentError, match='last_k_epochs=0: expected a whole number of at least 1'):
         TrainingCheckpoint(last_k_epochs=0)
 
 

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import keras
@@ -80,6 +82,26 @@ class Encoder(inference.Encoder):
         for name, variable in variables.items():
             variable.assign(np.array(weights[name]))
 
+    def average(self, averages: dict[str, Any], decay: float) -> None:
+        layers = self.model._flatten_layers()
+        followed = {id(v) for layer in layers for v in layer._non_trainable_variables}  # frozen ones are elsewhere
+        followed |= {id(v) for v in self.model.trainable_variables}
+        moved = {}
+        with self.scope():
+            for i, variable in enumerate(self.variables()):
+                if id(variable) not in followed:
+                    continue
+                name, floats = f'{i:05d}.{variable.name}', 'float' in variable.dtype
+                value = keras.ops.stop_gradient(keras.ops.convert_to_tensor(variable))
+                if floats:
+                    value = keras.ops.cast(value, keras.backend.result_type(variable.dtype, 'float32'))
+                if name in averages and floats:
+                    moved[name] = value
+                else:
+                    averages[name] = keras.ops.copy(value)  # JAX will give the memory of the variable away
+            found = _mover()([averages[name] for name in moved], list(moved.values()), 1 - decay)
+            averages.update(zip(moved, found, strict=True))
+
     def architecture(self) -> dict[str, Any] | None:
         try:
             config: dict[str, Any] = keras.saving.serialize_keras_object(self.model)
@@ -101,6 +123,19 @@ class Encoder(inference.Encoder):
             found.append(type(layer).__name__)
             waiting += layer._flatten_layers(include_self=False, recursive=False)
         return found
+
+
+def _moved(averages: list[Any], values: list[Any], part: float) -> list[Any]:
+    # Each goes a part of the way towards its value.
+    ops = keras.ops
+    ways = [ops.multiply(ops.subtract(v, a), part) for a, v in zip(averages, values, strict=True)]
+    return [ops.add(a, way) for a, way in zip(averages, ways, strict=True)]
+
+
+@cache
+def _mover() -> Any:
+    # Operation by operation JAX is slower than numpy.
+    return import_module('jax').jit(_moved) if keras.backend.backend() == 'jax' else _moved
 
 
 def array(variable: Any) -> np.ndarray:

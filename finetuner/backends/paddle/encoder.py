@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from finetuner import inference
-from finetuner.backends.paddle import ops, paddle
+from finetuner.backends.paddle import ops, paddle, parts
 from finetuner.typing import Inputs
 
 
@@ -67,6 +67,19 @@ class Encoder(inference.Encoder):
         inference.check_fit(own, weights)
         for name, value in own.items():
             value.set_value(paddle.to_tensor(weights[name]).astype(value.dtype))
+
+    def average(self, averages: dict[str, Any], decay: float) -> None:
+        frozen = {id(p) for p in parts.weights(self.model).values() if p.stop_gradient}
+        with paddle.no_grad():
+            for name, value in self.model.state_dict().items():
+                if id(value) in frozen or not _holds_numbers(value):
+                    continue
+                floats = value.is_floating_point()
+                wide = value.astype('float32') if floats and value.element_size() < 4 else value
+                if name in averages and floats:
+                    averages[name].lerp_(wide, 1 - decay)
+                else:
+                    averages[name] = wide.detach().clone()
 
     def trainable(self) -> int:
         return int(sum(p.size for p in self.model.parameters() if not p.stop_gradient))

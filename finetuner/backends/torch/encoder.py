@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from finetuner import inference
 from finetuner.backends.torch import adapter, ops
@@ -60,6 +61,21 @@ class Encoder(inference.Encoder):
         weights = adapter.beside(self.model, weights)
         inference.check_fit(own, weights)
         self.model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+
+    def average(self, averages: dict[str, Any], decay: float) -> None:
+        frozen = {name for name, p in self.model.named_parameters(remove_duplicate=False) if not p.requires_grad}
+        moved, towards = [], []
+        for name, value in self.model.state_dict().items():
+            if name in frozen:
+                continue
+            wide = value.float() if value.is_floating_point() and value.itemsize < 4 else value
+            if name in averages and value.is_floating_point():
+                moved.append(averages[name])
+                towards.append(wide)
+            else:
+                averages[name] = wide.clone()
+        if moved:
+            get_ema_multi_avg_fn(decay)(moved, towards, None)
 
     def merged(self) -> dict[str, np.ndarray]:
         return {name: ops.to_numpy(value).copy() for name, value in adapter.merged(self.model).items()}

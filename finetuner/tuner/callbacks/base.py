@@ -56,8 +56,13 @@ class Callback:
         """
         return False
 
+    def values(self, tuner: Any) -> dict[str, float]:
+        """The metrics of the model as it is now, by their names in the history; if this callback measures any."""
+        return {}
+
     def measure(self, tuner: Any) -> None:
-        """Measure the model as it is now, and note it with `tuner.state.measured`; if this callback measures."""
+        """Note the metrics of the model as it is now."""
+        tuner.state.measured(self.values(tuner))
 
     def on_fit_begin(self, tuner: Any) -> None:
         """Training begins."""

@@ -1,14 +1,19 @@
-"""Measure retrieval before training and after every epoch."""
+"""Measure retrieval before training, after every epoch, and every so many updates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finetuner.console import live_console
-from finetuner.errors import ArgumentError
+import numpy as np
+
+from finetuner.console import live_console, logger
+from finetuner.errors import ArgumentError, whole_number
 from finetuner.evaluation.evaluator import Evaluator
+from finetuner.evaluation.examples import Found, examples, shown
 from finetuner.evaluation.measures import resolve
 from finetuner.evaluation.table import comparison
 from finetuner.tuner.callbacks.base import Callback
+
+_CHANCE = 3  # tells this chance from that of batches and of class means
 
 
 class EvaluationCallback(Callback):
@@ -25,6 +30,20 @@ class EvaluationCallback(Callback):
         batch_size: items encoded at a time.
         show: whether to print a table of before and after when training ends.
         name: stands before the names of the metrics, `name/precision_at_k`; tells several of these callbacks apart.
+        caption: the same, as the original called it.
+        steps_per_interval: measures after every so many updates too; see `History.steps`.
+        query_sample_size: so many queries, drawn by the seed of the training, are asked in place of all; the whole
+            index is searched.
+        gather_examples: whether to keep, in `History.examples`, and show what queries find before and after: those
+            whose results became better most, and worse most.
+        num_example_queries: how many queries these are.
+        model: for models by name of two towers, like the three that follow: None here.
+        index_model: None here.
+        multi_modal: False here.
+        output_model_names: False here.
+
+    Raises:
+        ArgumentError: a number is impossible, or an argument is for models by name.
     """
 
     def __init__(
@@ -40,13 +59,38 @@ class EvaluationCallback(Callback):
         batch_size: int | None = None,
         show: bool = True,
         name: str | None = None,
+        caption: str | None = None,
+        steps_per_interval: int | None = None,
+        query_sample_size: int | None = None,
+        gather_examples: bool = False,
+        num_example_queries: int = 5,
+        model: Any = None,
+        index_model: Any = None,
+        multi_modal: bool = False,
+        output_model_names: bool = False,
     ) -> None:
+        towers = {'model': model, 'index_model': index_model}
+        towers |= {'multi_modal': multi_modal, 'output_model_names': output_model_names}
+        for option, value in towers.items():
+            if value:
+                raise ArgumentError(
+                    f'EvaluationCallback({option}={value!r}): that is for models by name that have two towers, such as '
+                    f'CLIP. A model object has one: leave {option} out.'
+                )
+        if name and caption and name != caption:
+            raise ArgumentError(f'name={name!r} and caption={caption!r} are the same thing: give one.')
         self.evaluator = Evaluator(query_data, index_data, metrics=metrics)
+        if self.evaluator.query_data.kind == 'score' and (gather_examples or query_sample_size is not None):
+            raise ArgumentError('Scored pairs have no queries: leave gather_examples and query_sample_size out.')
         self.options: dict[str, Any] = {'exclude_self': exclude_self, 'limit': limit, 'distance': distance}
         self.num_workers = num_workers
         self.batch_size = batch_size
         self.show = show
-        self.prefix = f'{name}/' if name else ''
+        self.prefix = f'{name or caption}/' if name or caption else ''
+        self.interval = _number('steps_per_interval', steps_per_interval)
+        self.sample = _number('query_sample_size', query_sample_size)
+        self.examples = whole_number('num_example_queries', num_example_queries, 1) if gather_examples else 0
+        self._first: Found | None = None
 
     def metrics(self) -> set[str]:
         """The names that a monitor can watch."""
@@ -54,6 +98,7 @@ class EvaluationCallback(Callback):
 
     def check(self, tuner: Any) -> None:
         """Refuse two callbacks whose metrics have the same names."""
+        self._first, self.evaluator.nearest = None, self.evaluator.nearest[:0]
         others = [callback for callback in tuner.callbacks if callback is not self]
         if any(self.metrics() & callback.metrics() for callback in others):
             raise ArgumentError(
@@ -69,10 +114,27 @@ class EvaluationCallback(Callback):
         except ArgumentError:
             return None
 
+    def arrays(self, tuner: Any) -> Mapping[str, np.ndarray]:
+        """What the queries found before the training, where examples are wanted."""
+        return {} if self._first is None else self._first._asdict()
+
+    def restore(self, tuner: Any, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take it back."""
+        self._first = Found(**arrays) if arrays else None
+
     def on_fit_begin(self, tuner: Any) -> None:
         """Measure the untrained model."""
         if not self.metrics() <= set(tuner.state.before):
             self.measure(tuner)
+            if self.examples:
+                self._first = self._found()
+        elif self.examples and self._first is None:
+            logger.warning('The checkpoint has no examples from before the training: none will be shown.')
+        self._within(tuner)  # Ctrl-C may have come between an update and the hook
+
+    def on_train_batch_end(self, tuner: Any) -> None:
+        """Measure, if it is time; the last update of an epoch is measured at its end."""
+        self._within(tuner)
 
     def on_epoch_end(self, tuner: Any) -> None:
         """Measure."""
@@ -80,21 +142,60 @@ class EvaluationCallback(Callback):
 
     def on_fit_end(self, tuner: Any) -> None:
         """Show before and after."""
-        if self.show and tuner.state.history:
+        state = tuner.state
+        if not state.history:
+            return
+        if self._first is not None:
+            if not len(self.evaluator.nearest):  # a training that was over when it was resumed
+                self.values(tuner)
+            metric, first, last = self._judge(), self._first, self._found()
+            gathered = examples(self.evaluator, self.options['exclude_self'], metric, first, last, self.examples)
+            state.examples += [example | {'metric': self.prefix + metric} for example in gathered]
+            if self.show:
+                live_console.print(shown(gathered))
+        if self.show:
             before, after = (
                 {name: value for name, value in found.items() if name in self.metrics()}
-                for found in (tuner.state.before, tuner.state.eval_metrics)
+                for found in (state.before, state.eval_metrics)
             )
             live_console.print(comparison(before, after))
 
-    def measure(self, tuner: Any) -> None:
-        """Measure the model as it is now."""
+    def values(self, tuner: Any) -> dict[str, float]:
+        """The metrics of the model as it is now, by their names in the history."""
         self.evaluator.model = tuner.encoder
         metrics = self.evaluator.evaluate(
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             preprocess_fn=tuner.preprocess_fn,
             collate_fn=tuner.collate_fn,
+            rows=self._asked(tuner.seed),
             **self.options,
         )
-        tuner.state.measured({self.prefix + name: value for name, value in metrics.items()})
+        return {self.prefix + name: value for name, value in metrics.items()}
+
+    def _within(self, tuner: Any) -> None:
+        state = tuner.state
+        due = self.interval and state.step % self.interval == 0 and state.step % state.num_batches_train
+        done = state.steps and state.steps[-1]['step'] == state.step and self.metrics() <= set(state.steps[-1])
+        if due and not done:
+            state.measured_within(self.values(tuner))
+
+    def _asked(self, seed: int) -> np.ndarray | None:
+        # The same queries each time, of those that have something to find.
+        if self.sample is None:
+            return None
+        able = np.flatnonzero(self.evaluator.truth(self.options['exclude_self']).n_relevant)
+        drawn = np.random.default_rng((seed, _CHANCE)).permutation(able)[: self.sample]
+        return np.sort(drawn)
+
+    def _judge(self) -> str:
+        # The metric that examples are chosen by.
+        known = self.evaluator.per_query
+        return 'average_precision' if 'average_precision' in known else next(iter(known))
+
+    def _found(self) -> Found:
+        return Found(self.evaluator.per_query[self._judge()], self.evaluator.nearest)
+
+
+def _number(name: str, value: Any) -> int | None:
+    return None if value is None else whole_number(name, value, 1)

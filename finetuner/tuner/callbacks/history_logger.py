@@ -14,7 +14,7 @@ FORMATS = ('.csv', '.jsonl')
 
 
 class HistoryLogger(Callback):
-    """Writes `History.rows` after every epoch, as CSV or as JSON lines.
+    """Writes `History.rows` after every epoch, and when something was measured within one, as CSV or as JSON lines.
 
     The file is written anew each time and moved into its place: it is always whole, and a training that is resumed
     leaves the same file as one that was never interrupted. Put it after what measures.
@@ -34,6 +34,11 @@ class HistoryLogger(Callback):
     def on_fit_begin(self, tuner: Any) -> None:
         """Write what was measured before the training."""
         self._write(tuner)
+
+    def on_train_batch_end(self, tuner: Any) -> None:
+        """Write what was measured within the epoch."""
+        if tuner.state.steps and tuner.state.steps[-1]['step'] == tuner.state.step:
+            self._write(tuner)
 
     def on_epoch_end(self, tuner: Any) -> None:
         """Write."""

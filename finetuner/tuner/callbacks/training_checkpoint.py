@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from finetuner.console import logger
-from finetuner.errors import ArgumentError
+from finetuner.errors import whole_number
 from finetuner.tuner import checkpoint
 from finetuner.tuner.callbacks.base import Callback
 
@@ -17,34 +17,64 @@ class TrainingCheckpoint(Callback):
 
     Args:
         save_dir: a folder; None takes the training's own.
-        last_k_epochs: how many checkpoints to keep.
+        last_k_epochs: how many checkpoints of epochs to keep.
+        every_n_epochs: after how many epochs one is written; one is written after the last epoch too.
+        every_n_steps: also within epochs, after so many updates, to `saved_model_epoch_NN_step_SSSSSS`; for epochs that
+            take hours.
+        last_k_steps: how many of these to keep.
         verbose: whether to say when it saves.
 
     Raises:
-        ArgumentError: `last_k_epochs` is below 1.
+        ArgumentError: a number is below 1.
     """
 
-    def __init__(self, *, save_dir: str | Path | None = None, last_k_epochs: int = 1, verbose: bool = False) -> None:
-        if last_k_epochs < 1:
-            raise ArgumentError(f'last_k_epochs={last_k_epochs!r}: keep at least 1.')
+    def __init__(
+        self,
+        *,
+        save_dir: str | Path | None = None,
+        last_k_epochs: int = 1,
+        every_n_epochs: int = 1,
+        every_n_steps: int | None = None,
+        last_k_steps: int = 1,
+        verbose: bool = False,
+    ) -> None:
         self.save_dir = save_dir
-        self.last_k_epochs = last_k_epochs
+        self.last_k_epochs = whole_number('last_k_epochs', last_k_epochs, 1)
+        self.every_n_epochs = whole_number('every_n_epochs', every_n_epochs, 1)
+        self.every_n_steps = None if every_n_steps is None else whole_number('every_n_steps', every_n_steps, 1)
+        self.last_k_steps = whole_number('last_k_steps', last_k_steps, 1)
         self.verbose = verbose
+
+    def on_train_batch_end(self, tuner: Any) -> None:
+        """Save, if it is time; what the last update of an epoch gave is saved at its end."""
+        step = tuner.state.step
+        if self.every_n_steps and step % self.every_n_steps == 0 and step % tuner.state.num_batches_train:
+            self._save(tuner, f'{tuner.state.epoch + 1:02d}{checkpoint.STEP}{step:06d}')
 
     def on_epoch_end(self, tuner: Any) -> None:
         """Save, then remove the oldest."""
-        self._save(tuner)
+        epochs = tuner.state.epoch + 1
+        if epochs % self.every_n_epochs == 0 or epochs == tuner.state.num_epochs or tuner.stop_training:
+            self._save(tuner, f'{epochs:02d}')
 
     def on_keyboard_interrupt(self, tuner: Any) -> None:
         """Save what was trained since the last epoch, and say how to go on."""
-        folder = self._save(tuner)
+        if tuner.ended:  # the weights may be other ones by now; those of the last epoch are saved
+            logger.info('Interrupted. To end it anew: fit(…, resume=%r)', str(self._home(tuner)))
+            return
+        folder = self._save(tuner, f'{tuner.state.epoch + 1:02d}')
         logger.info('Interrupted and saved. To go on: fit(…, resume=%r)', str(folder.parent))
 
-    def _save(self, tuner: Any) -> Path:
-        home = Path(self.save_dir or tuner.folder)
-        folder = checkpoint.save(tuner, home / f'{checkpoint.PREFIX}{tuner.state.epoch + 1:02d}')
-        for old in checkpoint.numbered(home)[: -self.last_k_epochs]:
-            shutil.rmtree(old)
+    def _home(self, tuner: Any) -> Path:
+        return Path(self.save_dir or tuner.folder)
+
+    def _save(self, tuner: Any, number: str) -> Path:
+        home = self._home(tuner)
+        folder = checkpoint.save(tuner, home / f'{checkpoint.PREFIX}{number}')
+        there = checkpoint.numbered(home)
+        for within, kept in ((False, self.last_k_epochs), (True, self.last_k_steps)):
+            for old in [path for path in there if (checkpoint.STEP in path.name) == within][:-kept]:
+                shutil.rmtree(old)
         if self.verbose:
             logger.info('Saved the training to %s.', folder)
         return folder
