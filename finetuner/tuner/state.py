@@ -23,6 +23,8 @@ class TunerState:
         learning_rates: the present ones, by name of the group.
         history: one dict an epoch: `epoch, train_loss, val_loss, …` and every metric.
         counters: what callbacks must remember across a resume, by their own keys.
+        untold: in a checkpoint, by the hook that it was written in or interrupted in, the keys of the callbacks that
+            were not told of it yet; they are when the training goes on.
         losses: of the batches of the present epoch, like `loss`.
         loss: of the present batch, as the framework gave it.
     """
@@ -41,6 +43,7 @@ class TunerState:
     learning_rates: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     counters: dict[str, Any] = field(default_factory=dict)
+    untold: dict[str, list[str]] = field(default_factory=dict)
     losses: list[Any] = field(default_factory=list, repr=False)
     loss: Any = field(default=0.0, repr=False)
 
