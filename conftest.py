@@ -6,6 +6,8 @@ disturb each other in one process; all other tests run without `--backend`.
 """
 
 import os
+import shutil
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -41,10 +43,15 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     backend = config.getoption('--backend') or ''
+    os.environ['FINETUNER_HOME'] = tempfile.mkdtemp(prefix='finetuner-')  # trainings that are interrupted are saved
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     if backend.startswith('keras-'):  # before anything imports Keras
         os.environ['KERAS_BACKEND'] = backend.removeprefix('keras-')
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(os.environ.pop('FINETUNER_HOME', ''), ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config, items):

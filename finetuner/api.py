@@ -169,7 +169,8 @@ def fit(
             `finetuner.callback.Guard`.
         refit: whether to train once more, on the held-out data too, for as many epochs as were best, if the guard found
             nothing worse. What was measured is of the first training.
-        resume: the folder of a `TrainingCheckpoint`, to go on where it was written.
+        resume: the folder of a `TrainingCheckpoint`, or the one that the log of an interrupted training names, to go
+            on where it was written.
         return_history: whether to return `(model, history)`.
 
     Returns:
@@ -180,7 +181,7 @@ def fit(
         DataError: the data cannot teach anything; names the items.
         ModelError: the model is none, or no embedding model can be made of it.
         CheckpointError: `resume` is no whole checkpoint of this training.
-        TrainingError: the loss is not finite.
+        TrainingError: the loss is not finite, or there is no memory left.
     """
     model, record = train(
         model,

@@ -7,15 +7,19 @@ written beside its place and then moved there, so a folder of that name is whole
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from finetuner.errors import ArgumentError, CheckpointError
+from finetuner.console import logger
+from finetuner.errors import ArgumentError, CheckpointError, StorageError
 
 MANIFEST = 'manifest.json'
 Arrays = Mapping[str, np.ndarray]
@@ -39,15 +43,16 @@ def write(
 
     Raises:
         ArgumentError: `folder` exists and is no artifact: it is not overwritten.
+        StorageError: there is no room for it, say; what was there before is as it was.
     """
     folder = Path(folder)
     if folder.exists() and not (folder / MANIFEST).is_file() and (folder.is_file() or any(folder.iterdir())):
         raise ArgumentError(f'{folder} exists and was not written by Finetuner; name another folder.')
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = folder.parent / f'.{folder.name}.{os.getpid()}.writing'
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
+    fresh, old = (folder.parent / f'.{folder.name}.{os.getpid()}.{what}' for what in ('writing', 'old'))
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _tidy(folder)
+        fresh.mkdir()
         for stem, values in arrays.items():
             solid = {name: np.asarray(value, order='C') for name, value in values.items()}
             save_file(solid, fresh / f'{stem}.safetensors')
@@ -60,16 +65,51 @@ def write(
         for path in fresh.iterdir():
             _flush(path)
         if folder.exists():
-            old = folder.parent / f'.{folder.name}.{os.getpid()}.old'
             os.replace(folder, old)
-            os.replace(fresh, folder)
-            shutil.rmtree(old)
-        else:
-            os.replace(fresh, folder)
+        os.replace(fresh, folder)
         _flush(folder.parent)
+    except (OSError, SafetensorError) as error:
+        code = _errno(error)
+        if code is None:  # not of the disk
+            raise
+        shutil.rmtree(fresh, ignore_errors=True)  # before what is free is asked for
+        raise _unwritable(folder, code, arrays) from error
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        if old.exists() and not folder.exists():  # interrupted between the two
+            os.replace(old, folder)
+        for rest in (fresh, old):
+            shutil.rmtree(rest, ignore_errors=True)
     return folder
+
+
+@contextmanager
+def forgiving(hint: str) -> Iterator[None]:
+    """Say what could not be written, and go on: a full disk must not end a training.
+
+    Args:
+        hint: what that means, and when it is tried again.
+    """
+    try:
+        yield
+    except OSError as error:
+        logger.error('%s %s', error, hint)
+
+
+def check_place(name: str, folder: str | Path) -> None:
+    """Refuse a folder that nothing can be written to; it is not made.
+
+    Args:
+        name: of the argument, for the error.
+        folder: it, or where it would be made.
+
+    Raises:
+        ArgumentError: it is below a file, or in a folder that is not to be written to.
+    """
+    folder = Path(folder).absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        what = 'is not to be written to' if there.is_dir() else 'is a file'
+        raise ArgumentError(f'{name}={str(folder)!r}: {there} {what}. Name a folder that you may write to.')
 
 
 def read(folder: str | Path) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
@@ -79,38 +119,83 @@ def read(folder: str | Path) -> tuple[dict[str, dict[str, np.ndarray]], dict[str
         CheckpointError: it is missing, or a file of it is missing or not what was written.
     """
     folder = Path(folder)
-    verify(folder)
-    arrays = {path.stem: load_file(path) for path in folder.glob('*.safetensors')}
-    facts = {path.stem: json.loads(path.read_text()) for path in folder.glob('*.json') if path.name != MANIFEST}
+    files = [folder / name for name in verify(folder)]
+    arrays = {path.stem: load_file(path) for path in files if path.suffix == '.safetensors'}
+    facts = {path.stem: json.loads(path.read_text()) for path in files if path.suffix == '.json'}
     return arrays, facts
 
 
-def verify(folder: str | Path) -> None:
-    """Check every file of an artifact against its checksum.
+def verify(folder: str | Path) -> list[str]:
+    """Check every file of an artifact against its checksum; gives their names.
 
     Raises:
         CheckpointError: names the first file that is missing or damaged.
     """
     folder = Path(folder)
     try:
-        digests = json.loads((folder / MANIFEST).read_text())['sha256']
-    except FileNotFoundError:
+        digests = dict(json.loads((folder / MANIFEST).read_text())['sha256'])
+        for name, digest in digests.items():
+            path = folder / name
+            if not path.is_file():
+                raise CheckpointError(f'{path} is missing; it was there when this was saved.')
+            if sha256(path) != digest:
+                raise CheckpointError(f'{path} is damaged: its content is not what was saved (sha256 differs).')
+    except CheckpointError:
+        raise
+    except (FileNotFoundError, NotADirectoryError):
         what = f'{folder} is no folder that Finetuner saved: it has no {MANIFEST}.'
         raise CheckpointError(what if folder.is_dir() else f'There is no folder {folder}.') from None
+    except OSError as error:
+        raise CheckpointError(f'{folder} cannot be read: {error}') from error
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f'{folder / MANIFEST} is damaged: {error}') from error
-    for name, digest in digests.items():
-        path = folder / name
-        if not path.is_file():
-            raise CheckpointError(f'{path} is missing; it was there when this was saved.')
-        if sha256(path) != digest:
-            raise CheckpointError(f'{path} is damaged: its content is not what was saved (sha256 differs).')
+    return list(digests)
 
 
 def sha256(path: Path) -> str:
     """The checksum of a file, in hexadecimal."""
     with path.open('rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def _tidy(folder: Path) -> None:
+    # What processes left that were killed while they wrote it.
+    for rest in folder.parent.iterdir():
+        found = re.fullmatch(rf'\.{re.escape(folder.name)}\.(\d+)\.(writing|old)', rest.name)
+        if found and (int(found[1]) == os.getpid() or not _lives(int(found[1]))):
+            shutil.rmtree(rest, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True
+
+
+def _errno(error: Exception) -> int | None:
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r'os error (\d+)', str(error))  # safetensors has errors of its own, which say it in their text
+    return int(found[1]) if found else None
+
+
+def _unwritable(folder: Path, code: int, arrays: Mapping[str, Arrays]) -> StorageError:
+    there = next(path for path in folder.absolute().parents if path.exists())
+    needed = sum(np.asarray(value).nbytes for values in arrays.values() for value in values.values())
+    error = StorageError(
+        f'{folder} could not be written: {os.strerror(code)}. It needs {_size(needed)}, and '
+        f'{_size(shutil.disk_usage(there).free)} are free there.'
+    )
+    error.errno = code
+    return error
+
+
+def _size(n: int) -> str:
+    return f'{n / 1e6:,.1f} MB' if n < 1e9 else f'{n / 1e9:,.1f} GB'
 
 
 def _flush(path: Path) -> None:

@@ -31,8 +31,18 @@ class CheckpointError(FinetunerError, ValueError):
     """A saved model or checkpoint is missing, damaged, or fits another model."""
 
 
+class StorageError(FinetunerError, OSError):
+    """A file cannot be written, for example because the disk is full; what was there before is whole."""
+
+
 class TrainingError(FinetunerError, RuntimeError):
-    """Training cannot go on, for example because the loss is not finite."""
+    """Training cannot go on, for example because the loss is not finite.
+
+    Attributes:
+        items: the names of the items of the batch that it failed on, where there is one.
+    """
+
+    items: Sequence[str] = ()
 
 
 class MissingExtraError(FinetunerError, ImportError):

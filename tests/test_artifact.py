@@ -1,12 +1,20 @@
 """Saving and loading models: whole where the framework allows it, weights into a given model elsewhere."""
 
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 import finetuner
 from finetuner import artifact
 from finetuner.callback import BestModelCheckpoint
-from finetuner.errors import ArgumentError, CheckpointError
+from finetuner.errors import ArgumentError, CheckpointError, StorageError
+from tests.fresh import ROOT, run
 from tests.models import clusters, framework, mlp
 
 
@@ -95,5 +103,165 @@ def test_a_failed_write_leaves_the_old_one(tmp_path):
     artifact.write(tmp_path / 'folder', {}, {'facts': 1})
     with pytest.raises(TypeError):
         artifact.write(tmp_path / 'folder', {}, {'facts': object()})
+    assert artifact.read(tmp_path / 'folder')[1] == {'facts': 1}
+    assert [path.name for path in tmp_path.iterdir()] == ['folder']
+
+
+ARRAYS = {'weights': {'a': np.arange(3), 'b': np.ones((2, 2), np.float32)}, 'empty': {}}
+
+
+def test_every_flipped_bit_is_found(tmp_path):
+    folder = artifact.write(tmp_path / 'folder', ARRAYS, {'facts': {'one': 1}})
+    for path in sorted(folder.iterdir()):
+        whole = path.read_bytes()
+        for place in range(8 * len(whole)):
+            flipped = bytearray(whole)
+            flipped[place // 8] ^= 1 << place % 8
+            path.write_bytes(flipped)
+            with pytest.raises(CheckpointError, match=r'is damaged|is missing'):
+                artifact.read(folder)
+        path.write_bytes(whole)
+    artifact.read(folder)
+
+
+@pytest.mark.parametrize('name', ['weights.safetensors', 'facts.json', artifact.MANIFEST])
+def test_a_file_that_is_cut_empty_or_gone(tmp_path, name):
+    folder = artifact.write(tmp_path / 'folder', ARRAYS, {'facts': {'one': 1}})
+    path = folder / name
+    for content in (path.read_bytes()[:-1], b''):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=f'{name} is damaged'):
+            artifact.read(folder)
+    path.unlink()
+    with pytest.raises(CheckpointError, match=f'{name}'):
+        artifact.read(folder)
+    path.mkdir()
+    with pytest.raises(CheckpointError, match=f'{name}'):
+        artifact.read(folder)
+
+
+@pytest.mark.parametrize('manifest', ['[]', '{}', 'null', '{"sha256": [1]}', '{"sha256": {"facts.json": 3}}'])
+def test_a_manifest_that_says_nothing(tmp_path, manifest):
+    folder = artifact.write(tmp_path / 'folder', ARRAYS, {'facts': {'one': 1}})
+    (folder / artifact.MANIFEST).write_text(manifest)
+    with pytest.raises(CheckpointError, match='is damaged'):
+        artifact.read(folder)
+    with pytest.raises(CheckpointError, match='There is no folder'):
+        artifact.read(folder / 'facts.json')
+
+
+def test_what_somebody_adds_is_not_read(tmp_path):
+    folder = artifact.write(tmp_path / 'folder', ARRAYS, {'facts': {'one': 1}})
+    (folder / 'more.safetensors').write_text('none')
+    assert artifact.read(folder)[0].keys() == {'weights', 'empty'}
+
+
+def test_interrupted_at_any_moment_the_old_or_the_new_one_is_whole(tmp_path):
+    """A timer interrupts where Ctrl-C would; each time a little later."""
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    folder, known = tmp_path / 'folder', 0
+    artifact.write(folder, {'weights': {'a': np.zeros(50_000)}}, {'facts': 0})
+    before = signal.signal(signal.SIGALRM, interrupt)
+    finished = 0
+    try:
+        for turn in range(1, 200):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, turn * 1e-4)
+                artifact.write(folder, {'weights': {'a': np.full(50_000, turn)}}, {'facts': turn})
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                finished += 1
+            except KeyboardInterrupt:
+                pass
+            arrays, facts = artifact.read(folder)
+            assert facts['facts'] in (known, turn)
+            known = facts['facts']
+            np.testing.assert_array_equal(arrays['weights']['a'], np.full(50_000, known))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert 0 < finished < 199
+    artifact.write(folder, {}, {})
+    assert [path.name for path in tmp_path.iterdir()] == ['folder']
+
+
+BETWEEN = """
+import os, signal, sys
+from pathlib import Path
+from finetuner import artifact
+
+def pressed(event, arguments):
+    if event == 'os.rename' and os.fspath(arguments[0]).endswith('.writing'):
+        os.kill(os.getpid(), signal.SIGINT)
+
+folder = artifact.write(Path(sys.argv[1]) / 'folder', {}, {'facts': 1})
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.addaudithook(pressed)
+try:
+    artifact.write(folder, {}, {'facts': 2})
+except KeyboardInterrupt:
+    assert artifact.read(folder)[1] == {'facts': 1}
+    assert [path.name for path in folder.parent.iterdir()] == ['folder']
+    print('whole')
+"""
+
+
+def test_interrupted_where_the_new_one_takes_the_place_of_the_old_one(tmp_path):
+    assert run(BETWEEN, str(tmp_path)).stdout == 'whole\n'
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    dead = subprocess.Popen([sys.executable, '-c', ''])
+    dead.wait()
+    for pid in (dead.pid, os.getppid()):
+        (tmp_path / f'.folder.{pid}.writing').mkdir()
+    artifact.write(tmp_path / 'folder', {}, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f'.folder.{os.getppid()}.writing', 'folder']
+
+
+FULL = """
+import numpy as np, sys
+from pathlib import Path
+from finetuner import artifact
+from finetuner.errors import StorageError
+
+home = Path(sys.argv[1])
+old = artifact.write(home / 'folder', {'weights': {'a': np.zeros(1000)}}, {'facts': 1})
+try:
+    artifact.write(home / 'folder', {'weights': {'a': np.zeros(1_000_000)}}, {'facts': 2})
+except StorageError as error:
+    print(error.errno, error)
+assert artifact.read(old)[1] == {'facts': 1}
+assert [path.name for path in home.iterdir()] == ['folder']
+"""
+
+
+def test_a_full_disk_leaves_the_old_one_and_no_debris(tmp_path):
+    disk = tmp_path / 'disk'
+    disk.mkdir()
+    mount = f'mount -t tmpfs -o size=1m none {disk}'
+    own = ['unshare', '-m'] if os.geteuid() == 0 else ['unshare', '-rm']
+    if not shutil.which('unshare') or subprocess.run([*own, 'sh', '-c', mount], capture_output=True).returncode:
+        pytest.skip('no file system may be mounted here')
+    done = subprocess.run(
+        [*own, 'sh', '-c', f'{mount} && exec {sys.executable} -c "$0" {disk}', FULL],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f'28 {disk}/folder could not be written: No space left on device. It needs 8.0 MB')
+    assert '1.0 MB are free there' in done.stdout
+
+
+def test_a_file_that_may_not_be_so_large(tmp_path):
+    artifact.write(tmp_path / 'folder', {}, {'facts': 1})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(StorageError, match=r'folder could not be written: File too large. It needs 0\.8 MB'):
+            artifact.write(tmp_path / 'folder', {'weights': {'a': np.zeros(100_000)}}, {'facts': 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert artifact.read(tmp_path / 'folder')[1] == {'facts': 1}
     assert [path.name for path in tmp_path.iterdir()] == ['folder']

@@ -21,7 +21,7 @@ LAYERS = [
     'finetuner.tuner.schedule finetuner.tuner.curves finetuner.tuner.optimizers',
     'finetuner.tuner.settings',
     'finetuner.tuner.state finetuner.tuner.rates finetuner.tuner.course finetuner.tuner.execution',
-    'finetuner.tuner.history finetuner.tuner.checkpoint',
+    'finetuner.tuner.history finetuner.tuner.checkpoint finetuner.tuner.divergence',
     'finetuner.tuner.callbacks finetuner.callback finetuner.tuner.callback',
     'finetuner.tuner.step finetuner.tuner.base',
     'finetuner.backends.numpy | finetuner.backends.torch | finetuner.backends.keras | finetuner.backends.paddle',

@@ -10,7 +10,7 @@ from finetuner.data.collate import collate
 from finetuner.data.dataset import Dataset, occurrence
 from finetuner.data.samplers.base import Sampler
 from finetuner.data.workers import ordered
-from finetuner.errors import ArgumentError
+from finetuner.errors import ArgumentError, enumerated
 from finetuner.typing import Codes, CollateFn, Inputs, Layout
 
 Batch = tuple[Inputs, Codes]
@@ -79,12 +79,29 @@ class Loader:
             DataError: an item cannot be read or does not fit the others; names it.
         """
         jobs = ((epoch, number, slots) for number, slots in enumerate(self.sampler.batches(epoch)))
-        made = ordered(self.inputs, islice(jobs, start, None), min(self.num_workers, len(self) - start))
+        made = ordered(self.inputs, islice(jobs, start, None), min(self.num_workers, len(self) - start), self._called)
         try:
             for job, inputs in made:
                 yield inputs, self.codes(*job)
         finally:
             made.close()
+
+    def batch(self, epoch: int, number: int) -> Batch:
+        """One batch of an epoch, made again, in this process."""
+        slots = self._slots(epoch, number)
+        return self.inputs(epoch, number, slots), self.codes(epoch, number, slots)
+
+    def names(self, epoch: int, number: int) -> list[str]:
+        """How errors call the items of one batch of an epoch; where it is only filled, the first again."""
+        slots = self._slots(epoch, number)
+        return [self.dataset.name(slot) for slot in np.where(slots < 0, slots[0], slots)]
+
+    def _slots(self, epoch: int, number: int) -> np.ndarray:
+        return next(islice(self.sampler.batches(epoch), number, None))
+
+    def _called(self, epoch: int, number: int, slots: np.ndarray) -> str:
+        names = list(dict.fromkeys(self.dataset.name(slot) for slot in slots if slot >= 0))
+        return f'batch {number + 1} of epoch {epoch + 1}, with {enumerated(names)}'
 
     def blank(self) -> Codes:
         """The codes of a batch in which there is nobody, for whoever must know their names, shapes and types."""

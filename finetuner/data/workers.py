@@ -28,7 +28,10 @@ _WATCH = 0.5  # seconds between two looks at whether the parent lives
 
 
 def ordered(
-    function: Callable[..., Any], jobs: Iterable[Job], num_workers: int
+    function: Callable[..., Any],
+    jobs: Iterable[Job],
+    num_workers: int,
+    called: Callable[..., str] = lambda *job: 'a batch',
 ) -> Generator[tuple[Job, Any], None, None]:
     """`function(*job)` for every job, in order.
 
@@ -36,6 +39,7 @@ def ordered(
         function: what is done; its exceptions come back as they are.
         jobs: the arguments, one tuple a call; taken when there is room for them.
         num_workers: processes; 0 does it here.
+        called: what an error calls `called(*job)`.
 
     Yields:
         The job and its result.
@@ -60,7 +64,14 @@ def ordered(
                 sent.append(job)
             if not sent:
                 return
-            result = _receive(pipes[place % num_workers], processes[place % num_workers])
+            number = place % num_workers
+            try:
+                packed = pipes[number].recv_bytes()
+            except (EOFError, OSError):  # between two results, or within one
+                raise _died(processes[number], number + 1, num_workers, called(*sent[0])) from None
+            done, result = pickle.loads(packed)
+            if not done:
+                raise result
             yield sent.popleft(), result
     finally:
         for pipe in pipes:
@@ -106,18 +117,15 @@ def _send(pipe: Connection, job: Job) -> None:
         pass  # it died: the next _receive says so
 
 
-def _receive(pipe: Connection, process: Any) -> Any:
-    try:
-        done, result = pickle.loads(pipe.recv_bytes())
-    except (EOFError, ConnectionResetError):
-        process.join(2)
-        raise DataError(
-            f'A worker that prepares batches died (exit code {process.exitcode}), perhaps for want of memory. '
-            f'Try fewer num_workers; num_workers=0 shows where it happens.'
-        ) from None
-    if not done:
-        raise result
-    return result
+def _died(process: Any, number: int, num_workers: int, what: str) -> DataError:
+    process.join(2)
+    code = process.exitcode
+    killed = code is not None and code < 0
+    return DataError(
+        f'Worker {number} of {num_workers} died (exit code {code}{f", {signal.strsignal(-code)}" if killed else ""}) '
+        f'while it prepared {what}. {"Perhaps there was no memory left: try fewer num_workers. " if killed else ""}'
+        f'num_workers=0 shows where it happens.'
+    )
 
 
 def _work(function: Callable[..., Any], pipe: Connection, inherited: list[Connection], parent: int) -> None:

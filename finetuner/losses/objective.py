@@ -70,7 +70,7 @@ class Objective:
         learned: Learned | None = None,
         memory: Memory | None = None,
     ) -> Tensor:
-        """The loss of a batch: a scalar.
+        """The loss of a batch: a scalar; it is not finite where the embeddings are not.
 
         Args:
             embeddings: (rows * width, D); computed on in float32 at least, whatever the model's precision.
@@ -90,7 +90,10 @@ class Objective:
         total = combined(self.loss, value, x, dict(learned or {}), real)
         if not isinstance(self.loss, Loss):
             _check_scalar(total, x, self.loss)
-        return total
+        xp = get_namespace(x)
+        # Nothing, unless an embedding is not finite: some formulas take what is NaN for zero, or for no pair.
+        all_of_them = xp.stop_gradient(xp.sum(x))
+        return total + xp.cast(all_of_them - all_of_them, total.dtype)
 
     def _value(
         self,

@@ -17,18 +17,19 @@ import numpy as np
 from finetuner import artifact
 from finetuner.data.batch import Loader
 from finetuner.dispatch import load
-from finetuner.errors import ArgumentError, TrainingError, enumerated, nearest
+from finetuner.errors import ArgumentError, nearest
 from finetuner.inference import Encoder
 from finetuner.losses.objective import Objective
-from finetuner.tuner import checkpoint
+from finetuner.tuner import checkpoint, divergence, exhaustion
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.execution import Execution
-from finetuner.tuner.interruption import deferred
+from finetuner.tuner.interruption import Terminated, deferred, terminable
 from finetuner.tuner.optimizers import for_loss
 from finetuner.tuner.schedule import SCHEDULER_STEPS, Optimization
 from finetuner.tuner.state import TunerState
 from finetuner.tuner.step import Step
-from finetuner.typing import CollateFn, PreprocessFn
+from finetuner.tuner.telling import Telling
+from finetuner.typing import Codes, CollateFn, Inputs, PreprocessFn
 
 
 class Tuner(Step):
@@ -60,9 +61,12 @@ class Tuner(Step):
         memory: of earlier batches, before the first; `setup` makes the framework's own of it.
         stop_training: set it in a callback, and training ends with the epoch.
         changed: whether a callback changed the weights after the last epoch.
-        ended: whether the last epoch is over; the weights may then be none that were trained.
         fresh: whether the model was made of another one just now, so that a head on it has learned nothing yet.
         again: whether a training is repeated on all data, `refit`: what was chosen in it on held-out data is kept.
+        saved: the newest checkpoint of the training.
+        begun: batches that were trained when it began, or went on.
+        good: the weights, and what the loss had learned, before the epoch that is trained, or before the end.
+        tell: tells the callbacks.
     """
 
     def __init__(
@@ -101,7 +105,12 @@ class Tuner(Step):
         self.rows: dict[str, int] = {}
         self.execution = execution or Execution()
         self.state = TunerState(accumulate=accumulate)
-        self.stop_training = self.changed = self.ended = self.fresh = self.again = False
+        self.stop_training = self.changed = self.fresh = self.again = False
+        self.saved: Path | None = None
+        self.begun = 0
+        self.good: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = {}, {}
+        self.tell = Telling(self)
+        self._updating = False
         self.ops = load(encoder.framework, 'ops')
 
     @property
@@ -129,8 +138,8 @@ class Tuner(Step):
     ) -> None:
         """Train for `epochs`.
 
-        An exception is told to the callbacks and raised; Ctrl-C is told to them and ends the training, and what was
-        trained so far stays.
+        An exception is told to the callbacks and raised. Ctrl-C is told to them and ends the training, which is saved,
+        and what was trained so far stays. SIGTERM does the same, and then ends the process.
 
         Args:
             loader: batches to learn from.
@@ -141,14 +150,22 @@ class Tuner(Step):
         self.loader, self.eval_loader = loader, eval_loader
         batches = len(eval_loader) if eval_loader else 0
         self.state = TunerState(epochs, 0, len(loader), batches, accumulate=self.state.accumulate)
-        self.stop_training = self.changed = self.ended = False
+        self.stop_training = self.changed = False
+        self.saved, self._updating = None, False
+        self.tell.due('')
         for callback in self.callbacks:
             callback.check(self)
-        self.begin(loader)
+        with terminable() as self._termination:
+            self._run(epochs, resume)
+
+    def _run(self, epochs: int, resume: str | Path | None) -> None:
+        self.begin(self.loader)
         try:
             if resume is not None:
                 checkpoint.load(self, resume)
+            self.begun = self.state.step
             self._tell('on_fit_begin')
+            self.tell.resume()
             for epoch in range(len(self.state.history), epochs):
                 if self.stop_training:
                     break
@@ -156,22 +173,41 @@ class Tuner(Step):
                 self._epoch()
             self._finish()
             self._tell('on_fit_end')
-        except KeyboardInterrupt:
-            self._tell('on_keyboard_interrupt')
+        except KeyboardInterrupt as stop:
+            self._interrupted('Ended by SIGTERM' if isinstance(stop, Terminated) else 'Interrupted')
+            if isinstance(stop, Terminated):
+                raise
         except BaseException as error:
             self._tell('on_exception', error)
             raise
         finally:
             self.release()
 
+    @property
+    def whole(self) -> bool:
+        """Whether the training is worth saving as it stands: not within an update, and its loss is finite."""
+        return not self._updating and (not self.state.losses or math.isfinite(self.state.losses[-1]))
+
+    def _interrupted(self, what: str) -> None:
+        self._termination.saving = True
+        if self.tell.hook == 'finish':  # as if that had not begun
+            self.encoder.assign(self.good[0])
+            self.state.finished, self.state.after, self.state.verdict = False, {}, {}
+        self.state.untold, before = self.tell.rest(), self.saved
+        self._tell('on_keyboard_interrupt')
+        checkpoint.settle(self, what, before)
+
     def _finish(self) -> None:
         if not self.state.history:
             return
-        self.ended = True
-        for callback in sorted(self.callbacks, key=lambda callback: callback.judges):
-            if callback.finish(self):
-                self.changed = self.state.finished = True
-        if self.changed:
+        if not self.state.finished:  # before a checkpoint that is resumed
+            self.good = self.encoder.weights(), {}
+            self.tell.due('finish')
+            for callback in sorted(self.callbacks, key=lambda callback: callback.judges):
+                if callback.finish(self):
+                    self.changed = self.state.finished = True
+            self.tell.due('')
+        if self.state.finished:
             self._tell('measure')
 
     def _epoch(self) -> None:
@@ -179,22 +215,20 @@ class Tuner(Step):
         # Above 0 where a checkpoint was written within the epoch, or in its validation: then nothing is left to train.
         begun = state.batch_index = state.step - state.epoch * state.num_batches_train
         self._tell('on_epoch_begin')
-        good = self.encoder.weights()
+        self.good = self.encoder.weights(), self.learned()
         loss = self._train(begun)
         spoilt = [name for name, value in self.encoder.weights().items() if np.isnan(value).any()]
         if spoilt or not math.isfinite(loss):
-            self.encoder.assign(good)
-            what = f'its loss is {loss}' if not math.isfinite(loss) else f'{enumerated(spoilt)} became NaN'
-            raise TrainingError(
-                f'The model cannot learn from epoch {state.epoch + 1}: {what}. It has the weights from before this '
-                f'epoch again. Try a learning rate below {next(iter(state.learning_rates.values())):g}.'
-            )
+            raise divergence.error(self, spoilt)
+        self.good = {}, {}
         record: dict[str, Any] = {'epoch': state.epoch, 'train_loss': loss}
         if self.eval_loader:
             record['val_loss'] = self._validate(self.eval_loader)
         record |= {'learning_rates': dict(state.learning_rates), 'seconds': perf_counter() - start}
-        state.history.append(record)
-        state.losses = []
+        with deferred():
+            state.history.append(record)
+            state.losses = []
+            self.tell.due('on_epoch_end')
         self._tell('on_epoch_end')
 
     def _train(self, begun: int) -> float:
@@ -204,15 +238,29 @@ class Tuner(Step):
             state.batch_index = place
             self._set_rates()
             self._tell('on_train_batch_begin')
-            with deferred():
-                state.loss = self.step(inputs, codes)
-                state.losses.append(state.loss)
-                ended = state.step % state.num_batches_train == 0
-                if ended if self.scheduler_step == 'epoch' else not state.pending:
-                    self.step_scheduler()
+            try:
+                self._advance(inputs, codes)
+            except Exception as error:
+                if exhaustion.is_out_of_memory(error):
+                    raise exhaustion.error(self, error, inputs) from error
+                raise
+            if divergence.seen(state):
+                return math.nan
             self._tell('on_train_batch_end')
         self._tell('on_train_epoch_end')
         return float(np.mean([float(loss) for loss in state.losses]))
+
+    def _advance(self, inputs: Inputs, codes: Codes) -> None:
+        state = self.state
+        with deferred():
+            self._updating = True
+            state.loss = self.step(inputs, codes)
+            state.losses.append(state.loss)
+            ended = state.step % state.num_batches_train == 0
+            if ended if self.scheduler_step == 'epoch' else not state.pending:
+                self.step_scheduler()
+            self._updating = False
+            self.tell.due('on_train_batch_end')  # also where what was held back comes now
 
     def _validate(self, loader: Loader) -> float:
         state = self.state
@@ -236,5 +284,4 @@ class Tuner(Step):
         self._set_rates()
 
     def _tell(self, hook: str, *arguments: Any) -> None:
-        for callback in self.callbacks:
-            getattr(callback, hook)(self, *arguments)
+        self.tell(hook, *arguments)

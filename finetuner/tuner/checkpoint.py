@@ -13,7 +13,11 @@ PREFIX, STEP = 'saved_model_epoch_', '_step_'
 
 
 def save(tuner: Any, folder: str | Path) -> Path:
-    """Write the training as it stands after a batch."""
+    """Write the training as it stands after a batch.
+
+    Raises:
+        StorageError: there is no room for it, say.
+    """
     optimizer, numbers = tuner.optimizer_state()
     # First, for a callback may count while it gives them.
     kept = {
@@ -22,7 +26,7 @@ def save(tuner: Any, folder: str | Path) -> Path:
         for name, value in callback.arrays(tuner).items()
     }
     facts = {
-        'state': tuner.state.dict(),
+        'state': tuner.state.dict() | {'untold': tuner.tell.rest()},
         'training': {**settings.facts(tuner), 'optimizer': numbers},
     }
     arrays = {
@@ -32,7 +36,31 @@ def save(tuner: Any, folder: str | Path) -> Path:
         'optimizer': optimizer,
         'callbacks': kept,
     }
-    return artifact.write(folder, arrays, facts)
+    tuner.saved = written = artifact.write(folder, arrays, facts)
+    return written
+
+
+def place(home: str | Path, tuner: Any) -> Path:
+    """Where in a folder of checkpoints that of the present epoch is."""
+    return Path(home) / f'{PREFIX}{tuner.state.epoch + 1:02d}'
+
+
+def settle(tuner: Any, what: str, before: Path | None) -> None:
+    """Save what was interrupted, where no callback did, and say how to go on.
+
+    Args:
+        tuner: interrupted, and all callbacks know.
+        what: what happened, for the log.
+        before: what its newest checkpoint was before they did.
+    """
+    if tuner.saved is before and tuner.whole and tuner.state.step > tuner.begun:
+        with artifact.forgiving('What was trained since the last checkpoint is in the model alone.'):
+            save(tuner, place(tuner.folder, tuner))
+    if tuner.saved is None:
+        logger.info('%s, and nothing is saved.', what)
+        return
+    done = ' and saved. To go on' if tuner.saved is not before else '. To go on from the last checkpoint'
+    logger.info('%s%s: fit(…, resume=%r)', what, done, str(tuner.saved.parent))
 
 
 def load(tuner: Any, folder: str | Path) -> Path:
@@ -46,7 +74,8 @@ def load(tuner: Any, folder: str | Path) -> Path:
         CheckpointError: there is none, all are damaged, or they are of another training.
     """
     folder = Path(folder)
-    choices = [folder] if (folder / artifact.MANIFEST).exists() else numbered(folder)[::-1]
+    one = (folder / artifact.MANIFEST).exists() or (folder / 'state.json').exists()
+    choices = [folder] if one else numbered(folder)[::-1]
     if not choices:
         there = 'has no checkpoint in it' if folder.is_dir() else 'does not exist'
         raise CheckpointError(
@@ -59,12 +88,17 @@ def load(tuner: Any, folder: str | Path) -> Path:
             arrays, facts = artifact.read(choice)
         except CheckpointError as error:
             damage.append(str(error))
-            logger.warning('%s', error)
+            if choice is not choices[-1]:
+                logger.warning('%s The checkpoint before it is taken.', error)
             continue
         _restore(tuner, choice, arrays, facts)
+        tuner.saved = choice
         logger.info('Going on from %s, after %d updates.', choice, tuner.state.updates)
         return choice
-    raise CheckpointError(f'Cannot resume from {folder}: {" ".join(damage)}')
+    hint = ''
+    if one and any(path != folder for path in numbered(folder.parent)):
+        hint = f' There are others: resume={str(folder.parent)!r} takes the newest whole one.'
+    raise CheckpointError(f'Cannot resume from {folder}: {" ".join(damage)}{hint}')
 
 
 def numbered(folder: Path) -> list[Path]:
@@ -86,11 +120,17 @@ def _written(path: Path) -> tuple[int, list[float]]:
 
 
 def _restore(tuner: Any, folder: Path, arrays: dict[str, Any], facts: dict[str, Any]) -> None:
+    if not facts.keys() >= {'state', 'training'}:
+        raise CheckpointError(
+            f'{folder} is a saved model and no checkpoint of a training: give it to finetuner.load, and the model that '
+            f'comes of it to fit.'
+        )
     state, training = facts['state'], facts['training']
     settings.check(folder, training, tuner)
     for name, value in state.items():
         if name != 'num_batches_val':  # a training may be resumed with other eval_data
             setattr(tuner.state, name, value)
+    tuner.state.loss = state['losses'][-1] if state['losses'] else 0.0
     for callback in tuner.callbacks:
         callback.resume(tuner)
     tuner.state.learning_rates = state['learning_rates']  # where a callback rebuilt, they are of the next update

@@ -27,6 +27,8 @@ class TunerState:
             trained by then, such as 1.5) and metrics.
         examples: queries with what they found before and after, see `History`.
         counters: what callbacks must remember across a resume, by their own keys.
+        untold: in a checkpoint, by the hook that it was written in or interrupted in, the keys of the callbacks that
+            were not told of it yet; they are when the training goes on.
         losses: of the batches of the present epoch, like `loss`.
         loss: of the present batch, as the framework gave it.
     """
@@ -48,6 +50,7 @@ class TunerState:
     steps: list[dict[str, Any]] = field(default_factory=list)
     examples: list[dict[str, Any]] = field(default_factory=list)
     counters: dict[str, Any] = field(default_factory=dict)
+    untold: dict[str, list[str]] = field(default_factory=dict)
     losses: list[Any] = field(default_factory=list, repr=False)
     loss: Any = field(default=0.0, repr=False)
 

@@ -73,14 +73,17 @@ class Step(ABC):
             self.pull(part, slopes[place], update=number == len(parts) - 1 and self.state.completes)
         return loss
 
-    def eval_step(self, inputs: Inputs, codes: Codes, layout: Layout) -> float:
-        """The loss of a batch in evaluation mode, without gradient."""
+    def eval_step(
+        self, inputs: Inputs, codes: Codes, layout: Layout, learned: Mapping[str, np.ndarray] | None = None
+    ) -> float:
+        """The loss of a batch in evaluation mode, without gradient, with what the loss has `learned` by now or then."""
         asarray = self.ops.asarray
         parts = chunks(inputs, layout.items, self.mini_batch_size)
         embeddings = asarray(np.concatenate([self.encoder.embed(part) for _, part in parts]))
         codes = {name: asarray(code) for name, code in codes.items()}
-        learned = {name: asarray(value) for name, value in self.learned().items()}
-        return float(self.ops.to_numpy(self.objective(embeddings, codes, layout, learned)))
+        known = self.learned() if learned is None else learned
+        parameters = {name: asarray(value) for name, value in known.items()}
+        return float(self.ops.to_numpy(self.objective(embeddings, codes, layout, parameters)))
 
     def rebuild(self) -> None:
         """Make the optimizer and the step anew, for the weights that train now and by the present `scales`.
@@ -195,6 +198,10 @@ class Step(ABC):
             slopes: (n, D) of the loss at its embeddings.
             update: whether it is the last chunk of an update.
         """
+
+    @abstractmethod
+    def attempt(self, inputs: Inputs) -> None:
+        """Forward and backward of a chunk without an update, to see whether it fits into memory."""
 
     @abstractmethod
     def reseed(self, seed: int) -> None:

@@ -1,4 +1,8 @@
 import multiprocessing
+import os
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -60,3 +64,39 @@ def test_nothing_is_left_running_after_an_error():
     with pytest.raises(KeyError):
         list(ordered(fail, [()] * 9, 3))
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_that_is_killed_is_named_with_what_it_did():
+    def die(n):
+        if n == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return n
+
+    results = ordered(die, [(n,) for n in range(9)], 2, lambda n: f'job {n}')
+    with pytest.raises(
+        DataError, match=r'Worker 2 of 2 died \(exit code -9, Killed\) while it prepared job 3\. Perhaps'
+    ):
+        list(results)
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_that_is_killed_within_a_result_is_named():
+    def die(n):
+        if n == 0:
+            time.sleep(1)  # nobody takes the other result until then
+            return n
+        threading.Thread(target=lambda: (time.sleep(0.3), os.kill(os.getpid(), signal.SIGKILL))).start()
+        return np.zeros(10**7)  # more than a pipe holds
+
+    with pytest.raises(DataError, match=r'Worker 2 of 2 died \(exit code -9, Killed\)'):
+        list(ordered(die, [(0,), (1,)], 2))
+
+
+def test_an_error_of_the_system_in_a_function_is_no_death():
+    def fail():
+        raise FileNotFoundError('no such picture')
+
+    with pytest.raises(FileNotFoundError, match='no such picture'):
+        list(ordered(fail, [()], 1))

@@ -13,7 +13,7 @@ from finetuner.backends.keras.encoder import SEED, Encoder, Shell, array
 from finetuner.backends.keras.gradcache import Chunk, Embeddings, Sums
 from finetuner.backends.keras.optimizers import Grouped, made
 from finetuner.backends.keras.places import paths
-from finetuner.inference import checked
+from finetuner.inference import checked, length
 from finetuner.losses.objective import Objective
 from finetuner.tuner import base
 from finetuner.typing import Codes, Inputs, Layout
@@ -196,6 +196,15 @@ class Tuner(base.Tuner):
             self.chunk.train_on_batch(self.encoder.native(inputs), slopes)
             if update:
                 self._update()
+
+    def attempt(self, inputs: Inputs) -> None:
+        with self.encoder.scope():
+            chunk = Chunk(self.encoder.model, self.layout.items)
+            chunk.build()
+            self._compile(chunk, Sums())
+            native = self.encoder.native(inputs)
+            slopes = np.zeros((length(native) or 0, self.dim), np.float32)
+            float(chunk.train_on_batch(native, slopes))  # until somebody reads it, JAX does nothing
 
     def _update(self) -> None:
         slopes = self.trainer.optimizer.slopes()

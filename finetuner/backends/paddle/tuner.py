@@ -106,6 +106,12 @@ class Tuner(base.Tuner):
         if update:
             self._update()
 
+    def attempt(self, inputs: Inputs) -> None:
+        embeddings = self._embeddings(inputs)
+        embeddings.backward(paddle.zeros_like(embeddings))
+        for optimizer in self.optimizers.values():
+            optimizer.clear_grad()
+
     def _embeddings(self, inputs: Inputs) -> Any:
         with execution.computing(self.execution.precision):
             embeddings = checked(self.encoder.call(inputs, self.module), None)

@@ -119,6 +119,12 @@ class Tuner(base.Tuner):
         if update:
             self._update()
 
+    def attempt(self, inputs: Inputs) -> None:
+        embeddings = self._embeddings(inputs)
+        self.fabric.backward(embeddings, torch.zeros_like(embeddings))
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+
     def _embeddings(self, inputs: Inputs) -> torch.Tensor:
         return checked(self.encoder.call(inputs, self.module), None)
 

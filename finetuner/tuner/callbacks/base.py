@@ -101,7 +101,7 @@ class Callback:
         """Training is over."""
 
     def on_keyboard_interrupt(self, tuner: Any) -> None:
-        """Somebody pressed Ctrl-C; training is over."""
+        """Somebody pressed Ctrl-C, or SIGTERM came; training is over."""
 
     def on_exception(self, tuner: Any, exception: BaseException) -> None:
         """Something went wrong; `exception` is raised afterwards."""

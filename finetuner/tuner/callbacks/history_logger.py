@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from finetuner import artifact
 from finetuner.errors import ArgumentError
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.history import History
@@ -31,6 +32,10 @@ class HistoryLogger(Callback):
             raise ArgumentError(f'path={str(path)!r}: expected a name that ends in {" or ".join(FORMATS)}.')
         self.path = None if path is None else Path(path)
 
+    def check(self, tuner: Any) -> None:
+        """Refuse a folder that nothing can be written to."""
+        artifact.check_place('path', self._place(tuner).parent)
+
     def on_fit_begin(self, tuner: Any) -> None:
         """Write what was measured before the training."""
         self._write(tuner)
@@ -48,16 +53,23 @@ class HistoryLogger(Callback):
         """Write once more, what was measured at the end too."""
         self._write(tuner)
 
+    def _place(self, tuner: Any) -> Path:
+        return self.path or Path(tuner.folder) / 'history.csv'
+
     def _write(self, tuner: Any) -> None:
-        path = self.path or tuner.folder / 'history.csv'
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = self._place(tuner)
         fresh = path.with_name(f'.{path.name}.{os.getpid()}')
         rows = History.of(tuner.state).rows()
-        with fresh.open('w', newline='') as file:
-            if path.suffix == '.jsonl':
-                file.writelines(f'{json.dumps(row, default=float)}\n' for row in rows)
-            else:
-                table = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
-                table.writeheader()
-                table.writerows(rows)
-        os.replace(fresh, path)
+        with artifact.forgiving(f'{path} is as it was; it is tried again after the next epoch.'):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with fresh.open('w', newline='') as file:
+                    if path.suffix == '.jsonl':
+                        file.writelines(f'{json.dumps(row, default=float)}\n' for row in rows)
+                    else:
+                        table = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
+                        table.writeheader()
+                        table.writerows(rows)
+                os.replace(fresh, path)
+            finally:
+                fresh.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from finetuner import artifact
 from finetuner.console import logger
 from finetuner.errors import whole_number
 from finetuner.tuner import checkpoint
@@ -11,9 +12,10 @@ from finetuner.tuner.callbacks.base import Callback
 
 
 class TrainingCheckpoint(Callback):
-    """Writes `<save_dir>/saved_model_epoch_NN` after every epoch and on Ctrl-C, and keeps the last ones.
+    """Writes `<save_dir>/saved_model_epoch_NN` after every epoch, on Ctrl-C and on SIGTERM, and keeps the last ones.
 
-    Go on from there with `fit(…, resume=save_dir)`. Put it last, so that what other callbacks counted is in it.
+    Go on from there with `fit(…, resume=save_dir)`. Put it last, so that what other callbacks counted is in it. Where
+    there is no room for it the training goes on, the checkpoint before stays, and the next is tried.
 
     Args:
         save_dir: a folder; None takes the training's own.
@@ -45,6 +47,10 @@ class TrainingCheckpoint(Callback):
         self.last_k_steps = whole_number('last_k_steps', last_k_steps, 1)
         self.verbose = verbose
 
+    def check(self, tuner: Any) -> None:
+        """Refuse a folder that nothing can be written to."""
+        artifact.check_place('save_dir', self._home(tuner))
+
     def on_train_batch_end(self, tuner: Any) -> None:
         """Save, if it is time; what the last update of an epoch gave is saved at its end."""
         step = tuner.state.step
@@ -58,26 +64,24 @@ class TrainingCheckpoint(Callback):
             self._save(tuner, f'{epochs:02d}')
 
     def on_keyboard_interrupt(self, tuner: Any) -> None:
-        """Save what was trained since the last epoch, and say how to go on."""
-        if tuner.ended:  # the weights may be other ones by now; those of the last epoch are saved
-            logger.info('Interrupted. To end it anew: fit(…, resume=%r)', str(self._home(tuner)))
-            return
-        folder = self._save(tuner, f'{tuner.state.epoch + 1:02d}')
-        logger.info('Interrupted and saved. To go on: fit(…, resume=%r)', str(folder.parent))
+        """Save what was trained since the last epoch."""
+        self._save(tuner, f'{tuner.state.epoch + 1:02d}')
 
     def _home(self, tuner: Any) -> Path:
         return Path(self.save_dir or tuner.folder)
 
-    def _save(self, tuner: Any, number: str) -> Path:
+    def _save(self, tuner: Any, number: str) -> None:
+        if not tuner.whole:
+            return
         home = self._home(tuner)
-        folder = checkpoint.save(tuner, home / f'{checkpoint.PREFIX}{number}')
-        there = checkpoint.numbered(home)
-        for within, kept in ((False, self.last_k_epochs), (True, self.last_k_steps)):
-            for old in [path for path in there if (checkpoint.STEP in path.name) == within][:-kept]:
-                shutil.rmtree(old)
-        if self.verbose:
-            logger.info('Saved the training to %s.', folder)
-        return folder
+        with artifact.forgiving('The checkpoint before it stays; the next one is tried.'):
+            folder = checkpoint.save(tuner, home / f'{checkpoint.PREFIX}{number}')
+            there = checkpoint.numbered(home)
+            for within, kept in ((False, self.last_k_epochs), (True, self.last_k_steps)):
+                for old in [path for path in there if (checkpoint.STEP in path.name) == within][:-kept]:
+                    shutil.rmtree(old)
+            if self.verbose:
+                logger.info('Saved the training to %s.', folder)
 
     @staticmethod
     def load(tuner: Any, fp: str | Path) -> None:
