@@ -135,7 +135,8 @@ class Loader:
         by_view = drawn or dataset.augmentation is not None
         with seeded(*whole) as seed:
             contents = []
-            for slot, view in zip(slots, occurrence(slots), strict=True):
+            items = np.array([dataset.item(slot) for slot in slots])
+            for slot, view in zip(slots, occurrence(items), strict=True):
                 if by_view:
                     seed(*whole[:2], dataset.item(slot), int(view), VIEWS)
                 contents.append(dataset.content(slot))

@@ -90,7 +90,10 @@ def _feed(digest: Any, content: Any) -> bool:
     if isinstance(content, list | tuple):
         return all(_feed(digest, value) for value in content)
     if hasattr(content, '__array__') or hasattr(content, '__array_interface__'):
-        array = np.asarray(content)
+        try:
+            array = np.asarray(content)
+        except (TypeError, ValueError, RuntimeError):  # a tensor on a GPU, or of a type that numpy has not
+            return False
         digest.update(f'{array.dtype}{array.shape}'.encode())
         digest.update(np.ascontiguousarray(array).tobytes())
         return bool(array.dtype != object)

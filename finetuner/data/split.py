@@ -1,6 +1,5 @@
 """Held-out data: what a training is judged by and never learns from."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -9,6 +8,7 @@ import numpy as np
 from finetuner.data.labels import each
 from finetuner.data.problems import class_sizes
 from finetuner.data.records import Label, Records
+from finetuner.data.views import Chosen
 
 SHARE = 0.1
 MOST = 2_000
@@ -19,36 +19,14 @@ JUDGED = ('class', 'session', 'pair', 'score')
 """The kinds of data that say what is right."""
 
 
-class Chosen(Sequence[Any]):
-    """Some things of a sequence, by their numbers; each is read when it is asked for.
-
-    Args:
-        things: the sequence.
-        places: (n,) numbers in it.
-    """
-
-    def __init__(self, things: Sequence[Any], places: np.ndarray) -> None:
-        self.things, self.places = things, places
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self.places)
-
-    def __getitem__(self, place: Any) -> Any:
-        """One, or several by a slice."""
-        if isinstance(place, slice):
-            return Chosen(self.things, self.places[place])
-        return self.things[int(self.places[place])]
-
-
 def hold_out(
     records: Records, share: float = SHARE, most: int | None = MOST, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """The rows to train on and the rows to judge by, each in the order of the data.
 
-    Rows are items, of sessions the items of whole sessions, of pairs and scores the rows of whole anchors. Of labelled
-    data some classes are held out as a whole if there are 20 or more: so one sees how well new ones are told apart. Of
-    fewer classes at least two items each are held out, and two stay.
+    Rows are items, of sessions the items of whole sessions, of pairs and scores all rows that an anchor is in. Of
+    labelled data some classes are held out as a whole if there are 20 or more, none of them with most of the items: so
+    one sees how well new ones are told apart. Of others at least two items each are held out, and two stay.
 
     Args:
         records: labelled in any way.
@@ -99,21 +77,24 @@ def _of_classes(records: Records, share: float, most: int | None, chance: np.ran
         count = 0
         for place in chance.permutation(len(names)):
             size = sizes[names[place]]
-            if size > 1 and (count + size <= wanted or (len(whole) < 2 and size <= wanted)):
+            if 1 < size <= wanted / 2 and count + size <= wanted:
                 whole.add(names[place])
                 count += size
-        if len(whole) > 1:
+        if len(whole) > 1 and count >= wanted / 2:
             return np.array([item for item, label in enumerate(labels) if label in whole])
     # An item of several labels is one of its first.
     groups: dict[Label, list[int]] = {}
     for item, label in enumerate(labels):
         for first in each(label)[:1]:
             groups.setdefault(first, []).append(item)
+    large = [items for items in groups.values() if len(items) > 3]
     found: list[int] = []
-    for items in groups.values():
-        if len(items) > 3:
-            size = min(max(round(wanted / len(labels) * len(items)), 2), len(items) - 2)
-            found += chance.permutation(items)[:size].tolist()
+    for place in chance.permutation(len(large)):
+        if len(found) >= wanted and len(groups) >= MANY:
+            break
+        items = large[place]
+        size = min(max(round(wanted / len(labels) * len(items)), 2), len(items) - 2)
+        found += chance.permutation(items)[:size].tolist()
     return np.array(found, np.int64)
 
 
@@ -125,11 +106,16 @@ def _of_sessions(records: Records, share: float, most: int | None, chance: np.ra
 
 def _of_anchors(records: Records, share: float, most: int | None, chance: np.random.Generator) -> np.ndarray:
     rows = cast(np.ndarray, records.rows)
-    anchors, counts = np.unique(rows[:, 0], return_counts=True)
-    order = chance.permutation(len(anchors))
     wanted = share * len(rows) if most is None else min(share * len(rows), most)
-    taken = anchors[order][np.cumsum(counts[order]) <= wanted]
-    return np.flatnonzero(np.isin(rows[:, 0], taken))
+    # Rows that an anchor is the other side of are its own too: a pair may stand there both ways.
+    anchors, where = np.unique(rows[:, :2], return_inverse=True)
+    where = where.reshape(-1, 2)
+    counts = np.bincount(where.ravel(), minlength=len(anchors))
+    own = np.flatnonzero(np.bincount(where[:, 0], minlength=len(anchors)))
+    order = chance.permutation(own[counts[own] <= wanted])
+    taken = np.zeros(len(anchors), bool)
+    taken[order[np.cumsum(counts[order]) <= wanted]] = True
+    return np.flatnonzero(taken[where].any(axis=1))
 
 
 def _some(things: np.ndarray, share: float, most: int | None, chance: np.random.Generator) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 from finetuner.data.records import Records
 
 CORRELATIONS = ('spearman', 'pearson')
+_ROWS = 8192  # compared at a time
 
 
 def correlation(name: str, a: np.ndarray, b: np.ndarray) -> float:
@@ -49,12 +50,12 @@ def similarities(records: Records, vectors: np.ndarray, distance: str) -> np.nda
         distance: 'cosine', 'dot', or 'euclidean' and 'sqeuclidean', which count as negative.
     """
     rows, scores = cast(np.ndarray, records.rows), cast(np.ndarray, records.scores)
-    vectors = vectors.astype(np.float64)
-    anchors = vectors[rows[:, 0]]
-    each = np.stack([_similarity(anchors, vectors[column], distance) for column in rows[:, 1:].T], axis=1)
-    if scores.shape[1] < each.shape[1]:
-        each = each[:, :1] - each[:, 1:]
-    return each.reshape(-1)
+    found = []
+    for start in range(0, len(rows), _ROWS):
+        anchors, *others = (vectors[column].astype(np.float64) for column in rows[start : start + _ROWS].T)
+        each = np.stack([_similarity(anchors, other, distance) for other in others], axis=1)
+        found.append(each[:, :1] - each[:, 1:] if scores.shape[1] < each.shape[1] else each)
+    return np.concatenate(found).reshape(-1)
 
 
 def targets(records: Records) -> np.ndarray:

@@ -56,7 +56,7 @@ def verdict(metric: str, before: np.ndarray, after: np.ndarray, scores: np.ndarr
     else:
         count, chance = len(scores), np.random.default_rng(0)
         was, now = (correlation(metric, values, scores) for values in (before, after))
-        drawn = [chance.integers(0, count, count) for _ in range(RESAMPLES)]
+        drawn = (chance.integers(0, count, count) for _ in range(RESAMPLES))
         error = float(
             np.std(
                 [correlation(metric, after[d], scores[d]) - correlation(metric, before[d], scores[d]) for d in drawn]

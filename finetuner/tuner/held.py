@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from finetuner.console import logger
+from finetuner.data.problems import problems
 from finetuner.data.records import Records
 from finetuner.data.split import JUDGED, MOST, SHARE, hold_out, part
 from finetuner.errors import ArgumentError, DataError
@@ -14,7 +15,7 @@ from finetuner.evaluation.ground_truth import ground_truth
 from finetuner.evaluation.verdict import ENOUGH
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.callbacks.evaluation import EvaluationCallback
-from finetuner.tuner.callbacks.guard import Guard
+from finetuner.tuner.callbacks.guard import Guard, by
 
 
 class Held(NamedTuple):
@@ -65,7 +66,7 @@ def held(
         return nothing
     kept, out = hold_out(records, SHARE if val_split is None else val_split, MOST if val_split is None else None, seed)
     queries = _queries(part(records, out)[0]) if len(out) else 0
-    if val_split is None and queries < ENOUGH:
+    if val_split is None and (queries < ENOUGH or problems(part(records, out)[0])):
         logger.info(
             'A tenth of the data is too little to judge the training by (%d queries, %d are needed): all are trained '
             'on, and nothing is measured. Give eval_data to see what becomes better.', queries, ENOUGH,
@@ -101,9 +102,15 @@ def check(val_split: Any, guard: Any, eval_data: Any) -> None:
 
 
 def guarded(watching: Sequence[Callback]) -> list[Callback]:
-    """The callbacks with a guard, which stands after the first that measures and after all that change weights."""
+    """The callbacks with a guard behind the first that measures, if there is none yet."""
     judge = next((callback for callback in watching if isinstance(callback, EvaluationCallback)), None)
-    return [*watching] if judge is None else [*watching, Guard(judge)]
+    if judge is None or any(isinstance(callback, Guard) for callback in watching):
+        return [*watching]
+    if by(judge) is None:
+        logger.info('There is no guard: nobody knows whether more of what is measured is better. Measure map_at_r too.')
+        return [*watching]
+    place = watching.index(judge) + 1
+    return [*watching[:place], Guard(judge), *watching[place:]]
 
 
 def _queries(records: Records) -> int:

@@ -18,7 +18,7 @@ from finetuner.data.sampler import make_sampler
 from finetuner.data.samplers.base import BATCH_SIZE
 from finetuner.data.split import JUDGED
 from finetuner.dispatch import load
-from finetuner.errors import ArgumentError, DataError, enumerated, whole_number
+from finetuner.errors import ArgumentError, DataError, FinetunerError, enumerated, whole_number
 from finetuner.losses import registry
 from finetuner.losses.base import Loss
 from finetuner.losses.objective import Objective
@@ -132,8 +132,9 @@ def train(
         layer_wise_lr_decay=layer_wise_lr_decay,
         head_learning_rate=head_learning_rate,
     )
-    learning = optimizers.for_loss(loss_optimizer, loss_optimizer_options, coder.framework, planned.schedule)
     learns = any(isinstance(loss, Loss) and loss.parameters(1, 1) for loss in objective.members())
+    of_loss = planned.schedule if learns else None
+    learning = optimizers.for_loss(loss_optimizer, loss_optimizer_options, coder.framework, of_loss)
     if not learns and (loss_optimizer is not None or loss_optimizer_options):
         raise ArgumentError(f'{objective.loss!r} learns nothing: leave loss_optimizer and its options out.')
     guides.check(guide, objective)
@@ -149,6 +150,10 @@ def train(
     brought = eval_data if eval_data is None else read(eval_data, **reading)
     parted = held(everything, val_split, guard, brought, watching, seed)
     records, judged = parted.train, parted.judged if brought is None else brought
+    if isinstance(guide, tuple) and brought is None:
+        raise ArgumentError(
+            'guide=(array, array): the second is of eval_data, which is not given. Give the first alone.'
+        )
     of_all = of_train
     if parted.judged is not None and guides.is_array(of_train):
         of_all = guides.vectors(of_train, everything)
@@ -163,7 +168,8 @@ def train(
             registry.check(objective.loss, judged.kind, judged.width, objective.miner)
             known = Dataset(judged, classes=loader.dataset.classes) if _knows_classes(objective) else None
             if known is not None and known.label is not None and (known.label < 0).all():
-                logger.info('No class of eval_data is trained: there is no val_loss, only retrieval is measured.')
+                what = 'what is held out' if brought is None else 'eval_data'
+                logger.info('No class of %s is trained: there is no val_loss, only retrieval is measured.', what)
             elif guide is not None and of_eval is None:
                 logger.info('The guide is of train_data alone: no val_loss. Give guide=(its array, that of eval_data).')
             elif judged.kind == 'instance' and views.dropout:
@@ -173,12 +179,17 @@ def train(
                 how = of_views if judged.kind == 'instance' else settings
                 eval_loader = make_loader(judged, objective, **how, classes=loader.dataset.classes)
         except (ArgumentError, DataError) as error:
-            what = 'val_split' if brought is None else 'eval_data'
-            raise type(error)(f'{what}: {error}') from error
+            if brought is not None or val_split is not None:
+                what = 'val_split' if brought is None else 'eval_data'
+                raise type(error)(f'{what}: {error}') from error
+            logger.info('There is no val_loss of what is held out: %s', error)
         if judged.kind in JUDGED and not any(isinstance(c, EvaluationCallback) for c in watching):
-            watching.insert(0, EvaluationCallback(judged))
+            size = min(mini_batch_size, inference.BATCH_SIZE) if isinstance(mini_batch_size, int) else None
+            watching.insert(0, EvaluationCallback(judged, num_workers=num_workers, batch_size=size))
     if guard:
         watching = guarded(watching)
+    if not isinstance(refit, bool):
+        raise ArgumentError(f'refit={refit!r}: expected True or False.')
     if refit and (parted.judged is None or not guard or resume is not None):
         raise ArgumentError(
             'refit trains on the held-out data too, after the training was judged by them, and here '
@@ -264,12 +275,21 @@ def train(
         watched = next(callback for callback in watching if isinstance(callback, Guard))
         if watched.epoch:
             logger.info('Training anew on all data, for %d epochs.', watched.epoch)
-            coder.assign(watched.initial)
-            again = make_loader(everything, objective, **of_views)
-            changing = [callback for callback in watching if not isinstance(callback, MEASURING)]
-            anew = tuner_of(again, changing, of_all)
-            anew.fresh, anew.again = tuner.fresh, True
-            anew.fit(again, watched.epoch)
+            trained, ended = coder.weights(), False
+            try:
+                again = make_loader(everything, objective, **of_views)
+                planned.schedule.check(watched.epoch, -(-len(again) // accumulate))
+                coder.assign(watched.initial)
+                anew = tuner_of(again, [one for one in watching if not isinstance(one, MEASURING)], of_all)
+                anew.fresh, anew.again = tuner.fresh, True
+                anew.fit(again, watched.epoch)
+                ended = anew.stop_training or len(anew.state.history) == watched.epoch
+            except FinetunerError as error:
+                logger.warning('%s', error)
+            finally:
+                if not ended:
+                    coder.assign(trained)
+                    logger.warning('The second training came to no end: the model has the weights of the first.')
     return model, history
 
 

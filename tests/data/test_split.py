@@ -55,6 +55,33 @@ def test_items_of_several_labels_are_parted_by_their_first():
     assert len(train) == 180
 
 
+def test_pairs_that_stand_there_both_ways_are_held_out_both_ways():
+    rows = [(f'a{n}', f'b{n}') for n in range(200)]
+    train, held = _parts(rows + [(b, a) for a, b in rows])
+    assert 20 <= len(held.rows) <= 40
+    assert not set(train.contents) & set(held.contents)
+
+
+def test_an_anchor_of_many_rows_does_not_stand_in_the_way():
+    rows = [('hub', f'document {n}') for n in range(1_000)] + [(f'q{n}', f'd{n}') for n in range(1_000)]
+    for seed in range(5):
+        _, held = _parts(rows, seed=seed)
+        assert 150 <= len(held.rows) <= 200
+        assert 'hub' not in list(held.contents)
+
+
+def test_of_very_many_classes_no_more_than_a_part_is_held_out():
+    labels = [f'class {n // 4}' for n in range(8_000)]
+    _, held = _parts(([f'text {n}' for n in range(8_000)], [['a', 'b'], *labels[1:]]))
+    assert 800 <= len(held) <= 802
+
+
+def test_where_most_items_are_of_few_classes_these_are_judged_too():
+    _, held = _parts(_labelled([1_000] * 18 + [10] * 2))
+    assert len(class_sizes(held)) == 20
+    assert 1_700 <= len(held) <= 1_900
+
+
 def test_pairs_of_one_anchor_stay_together():
     rows = [(f'query {n // 3}', f'document {n}') for n in range(300)]
     train, held = _parts(rows)
@@ -108,4 +135,3 @@ def test_names_and_contents_are_those_of_the_data():
     held, items = part(records, hold_out(records)[1])
     assert [held.contents[n] for n in range(len(held))] == [records.contents[item] for item in items]
     assert held.names[3] == records.names[items[3]]
-    assert len(held.contents[2:5]) == 3

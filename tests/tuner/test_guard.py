@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 import finetuner
-from finetuner.callback import Callback, EarlyStopping, EvaluationCallback, TrainingCheckpoint
+from finetuner.callback import (
+    Callback,
+    EarlyStopping,
+    EvaluationCallback,
+    GradualUnfreezing,
+    Guard,
+    TrainingCheckpoint,
+)
 from finetuner.errors import ArgumentError, DataError
 from finetuner.inference import encoder
 from tests.models import clusters, mlp
@@ -134,6 +141,62 @@ def test_all_data_are_trained_on_in_the_end(backend, caplog):
     assert f'Training anew on all data, for {history.verdict["epoch"]} epochs' in caplog.text
     alone = finetuner.fit(mlp(backend), MANY, epochs=history.verdict['epoch'], guard=False)
     assert _same(model, encoder(alone).weights())
+
+
+def test_a_second_training_that_cannot_be_leaves_the_first(caplog):
+    pytest.importorskip('torch')
+    unfreezing = GradualUnfreezing()
+    model, history = finetuner.fit(
+        mlp('torch'), MANY, epochs=3, refit=True, callbacks=[Spoils(1, 2), unfreezing], return_history=True
+    )
+    assert history.verdict['epoch'] == 1
+    assert 'The second training came to no end: the model has the weights of the first' in caplog.text
+    assert finetuner.evaluate(model, MANY)['map_at_r'] > finetuner.evaluate(mlp('torch'), MANY)['map_at_r'] - 0.01
+
+
+def test_metrics_of_ones_own_have_no_guard(caplog):
+    pytest.importorskip('torch')
+    rank = {'mean_rank': (lambda relevance: float(np.argmax(relevance)), {})}
+    with caplog.at_level('INFO'):
+        _, history = finetuner.fit(
+            mlp('torch'), MANY, epochs=1, callbacks=[EvaluationCallback(MANY, metrics=rank)], return_history=True
+        )
+    assert 'There is no guard: nobody knows whether more' in caplog.text
+    assert history.verdict == {}
+    with pytest.raises(ArgumentError, match='judges by a metric of ours'):
+        judge = EvaluationCallback(MANY, metrics=rank)
+        finetuner.fit(mlp('torch'), MANY, callbacks=[judge, Guard(judge)])
+
+
+def test_a_training_that_is_resumed_with_other_data_is_not_judged_by_both(tmp_path, caplog):
+    pytest.importorskip('torch')
+    saves = TrainingCheckpoint(save_dir=tmp_path)
+    with pytest.raises(RuntimeError, match='power'):
+        finetuner.fit(mlp('torch'), clusters(), MANY, epochs=2, callbacks=[saves, Stops(0)])
+    _, history = finetuner.fit(
+        mlp('torch'), clusters(), clusters(10, 12), epochs=2, resume=tmp_path, return_history=True
+    )
+    assert history.verdict == {}
+    assert 'was judged by other data before it was resumed' in caplog.text
+
+
+def test_a_guard_may_join_a_training_that_is_resumed(tmp_path, caplog):
+    pytest.importorskip('torch')
+    saves = TrainingCheckpoint(save_dir=tmp_path)
+    with pytest.raises(RuntimeError, match='power'):
+        finetuner.fit(mlp('torch'), clusters(), MANY, epochs=2, callbacks=[saves, Stops(0)], guard=False)
+    _, history = finetuner.fit(mlp('torch'), clusters(), MANY, epochs=2, resume=tmp_path, return_history=True)
+    assert history.verdict == {}
+    assert 'The guard saw no beginning of this training' in caplog.text
+
+
+def test_what_is_held_out_unasked_never_stops_a_training(caplog):
+    pytest.importorskip('torch')
+    vectors, _ = clusters(1, 430)
+    labels = [0] * 400 + [1 + n // 3 for n in range(30)]
+    with caplog.at_level('INFO'):
+        finetuner.fit(mlp('torch'), (vectors, labels), epochs=1)
+    assert 'too little to judge the training by' in caplog.text
 
 
 def test_pairs_and_scores_are_judged_by_their_own_metrics(backend):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from finetuner.data.augmentation.images import ImageAugmentation
-from finetuner.data.augmentation.pixels import channel_axis, is_picture
+from finetuner.data.augmentation.pixels import channel_axis, is_picture, opened
 from finetuner.data.augmentation.points import PointAugmentation
 from finetuner.data.augmentation.words import WordDropout
 from finetuner.data.chance import seeded
@@ -85,6 +85,7 @@ def suited(content: Any) -> PreprocessFn | None:
     try:
         array = np.asarray(content)
         if array.ndim == 3 and array.dtype.kind in 'buif' and channel_axis(array.shape) is not None:
+            opened(array)  # a normalised one is none
             return ImageAugmentation()
     except (DataError, ValueError, TypeError, RuntimeError):
         return None

@@ -1,17 +1,35 @@
 """End with the best weights that a training had, and never with worse ones than it began with."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from finetuner.console import logger
-from finetuner.evaluation.correlation import targets
+from finetuner.errors import ArgumentError
+from finetuner.evaluation.correlation import correlation, targets
+from finetuner.evaluation.measures import measures
+from finetuner.evaluation.metrics import METRICS
 from finetuner.evaluation.verdict import ENOUGH, Verdict, verdict
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.callbacks.evaluation import EvaluationCallback
 
 PREFERRED = {'class': 'map_at_r', 'session': 'map_at_r', 'pair': 'reciprocal_rank', 'score': 'spearman'}
+
+
+def by(judge: EvaluationCallback) -> str | None:
+    """The metric of a judge that a training is judged by; None where it measures none of ours."""
+    evaluator, limit = judge.evaluator, judge.options['limit']
+    kind = evaluator.query_data.kind
+    if kind not in PREFERRED:
+        return None
+    if kind == 'score':
+        names = evaluator.names(limit)
+    else:
+        known = set(METRICS.values())
+        names = [one.name for one in measures(evaluator.metrics, limit) if one.function in known]
+    return PREFERRED[kind] if PREFERRED[kind] in names else next(iter(names), None)
 
 
 class Guard(Callback):
@@ -47,10 +65,14 @@ class Guard(Callback):
 
     def check(self, tuner: Any) -> None:
         """Choose the metric, and copy the weights."""
-        evaluator = self.judge.evaluator
-        names = evaluator.names(self.judge.options['limit'])
-        preferred = PREFERRED[evaluator.query_data.kind]
-        self.watched = preferred if preferred in names else names[0]
+        found = by(self.judge)
+        if found is None:
+            raise ArgumentError(
+                'The guard judges by a metric of ours, such as map_at_r: have its EvaluationCallback measure one.'
+            )
+        if self.judge not in tuner.callbacks[: tuner.callbacks.index(self)]:
+            raise ArgumentError('The guard asks its judge: put the EvaluationCallback before it.')
+        self.watched = found
         self.initial = tuner.encoder.weights()
         self.epoch, self.found, self._best, self._values = 0, None, {}, {}
 
@@ -69,8 +91,14 @@ class Guard(Callback):
         self._best, self._values = kept['best'], kept['values']
 
     def on_fit_begin(self, tuner: Any) -> None:
-        """Note how good the first weights are, query by query."""
-        if 'before' not in self._values and not tuner.state.history:
+        """Note how good the first weights are, query by query; forget what was measured on other data."""
+        counters, data = self.counters(tuner), self._data()
+        if counters.get('data', data) != data:
+            logger.warning('The training was judged by other data before it was resumed.')
+            counters.clear()
+            self._best, self._values = {}, {}
+        counters['data'] = data
+        if 'before' not in self._values and not tuner.state.step:
             self._values['before'] = self._measured()
 
     def on_epoch_end(self, tuner: Any) -> None:
@@ -142,5 +170,11 @@ class Guard(Callback):
 
     def _value(self, values: np.ndarray) -> float:
         if self._scored:
-            return self._judged(values).after
+            return correlation(self.watched, values, targets(self.judge.evaluator.query_data))
         return float(np.nanmean(values))
+
+    def _data(self) -> str:
+        # What the judge asks, for a training that is resumed.
+        evaluator = self.judge.evaluator
+        asked = [str(name) for name in evaluator.query_data.names] if self._scored else evaluator.query_names
+        return hashlib.sha256('\n'.join([self.watched, *asked]).encode()).hexdigest()
