@@ -175,6 +175,6 @@ class Guard(Callback):
 
     def _data(self) -> str:
         # What the judge asks, for a training that is resumed.
-        evaluator = self.judge.evaluator
-        asked = [str(name) for name in evaluator.query_data.names] if self._scored else evaluator.query_names
-        return hashlib.sha256('\n'.join([self.watched, *asked]).encode()).hexdigest()
+        data = self.judge.evaluator.query_data
+        asked = [self.watched, *map(str, data.names), *map(str, data.labels or ())]
+        return hashlib.sha256('\n'.join(asked).encode()).hexdigest()
