@@ -34,8 +34,8 @@ from finetuner.data.samples import banking77, digits
 from finetuner.inference import encoder
 from finetuner.losses import InfoNCELoss
 from finetuner.losses.objective import Objective
+from finetuner.tuner.loading import make_loader
 from finetuner.tuner.schedule import Optimization
-from finetuner.tuner.train import make_loader
 
 ENGINES = ('torch', 'paddle', 'keras-tensorflow', 'keras-torch', 'keras-jax')
 CASES = [f'{engine} {model}' for engine in ENGINES for model in ('digits', 'wide')] + ['torch minilm']

@@ -38,8 +38,8 @@ from finetuner.inference import encoder, leaves
 from finetuner.losses import InfoNCELoss
 from finetuner.losses.objective import Objective
 from finetuner.tailor import to_embedding_model
+from finetuner.tuner.loading import make_loader
 from finetuner.tuner.schedule import Optimization
-from finetuner.tuner.train import make_loader
 
 PARTS = ('whole', 'half', 'ours', 'by hand')
 CASES = [f'{engine} {kind}' for engine in ENGINES for kind in KINDS]

@@ -13,15 +13,12 @@ from finetuner.data.batch import Loader
 from finetuner.data.csv import CSVOptions
 from finetuner.data.dataset import Dataset
 from finetuner.data.readers import read
-from finetuner.data.records import Label, Records
-from finetuner.data.sampler import make_sampler
 from finetuner.data.samplers.base import BATCH_SIZE
 from finetuner.data.split import JUDGED
 from finetuner.dispatch import load
-from finetuner.errors import ArgumentError, DataError, FinetunerError, enumerated, whole_number
+from finetuner.errors import ArgumentError, DataError, FinetunerError, whole_number
 from finetuner.losses import registry
 from finetuner.losses.base import Loss
-from finetuner.losses.objective import Objective
 from finetuner.tailor.needed import as_needed
 from finetuner.tuner import execution, guide as guides, optimizers, schedule
 from finetuner.tuner.callbacks.base import Callback
@@ -37,6 +34,7 @@ from finetuner.tuner.chunks import chunks
 from finetuner.tuner.course import course
 from finetuner.tuner.held import guarded, held
 from finetuner.tuner.history import History
+from finetuner.tuner.loading import in_chunks, knows_classes, make_loader
 from finetuner.tuner.means import class_means
 from finetuner.typing import CollateFn, PreprocessFn
 
@@ -166,7 +164,7 @@ def train(
     if judged is not None:
         try:
             registry.check(objective.loss, judged.kind, judged.width, objective.miner)
-            known = Dataset(judged, classes=loader.dataset.classes) if _knows_classes(objective) else None
+            known = Dataset(judged, classes=loader.dataset.classes) if knows_classes(objective) else None
             if known is not None and known.label is not None and (known.label < 0).all():
                 what = 'what is held out' if brought is None else 'eval_data'
                 logger.info('No class of %s is trained: there is no val_loss, only retrieval is measured.', what)
@@ -204,7 +202,7 @@ def train(
     watching.insert(0, ProgressBarCallback())
     if views.dropout:
         watching.insert(0, DropoutViews())
-    mini_batch_size = _mini_batch_size(mini_batch_size, settings['batch_size'], loader, kind)
+    mini_batch_size = in_chunks(mini_batch_size, settings['batch_size'], loader, kind)
     inputs, _ = next(iter(loader.epoch(0)))
     _, first = next(chunks(inputs, loader.layout.items, mini_batch_size))
     general, model = model, as_needed(coder, first, to_embedding_model, seed=seed, **tailoring)
@@ -291,68 +289,6 @@ def train(
                     coder.assign(trained)
                     logger.warning('The second training came to no end: the model has the weights of the first.')
     return model, history
-
-
-def make_loader(
-    records: Records,
-    objective: Objective,
-    *,
-    batch_size: int,
-    num_items_per_class: int | None,
-    preprocess_fn: PreprocessFn | None,
-    collate_fn: CollateFn | None,
-    num_workers: int,
-    seed: int,
-    classes: list[Label] | None = None,
-    augmentation: PreprocessFn | None = None,
-) -> Loader:
-    """Batches of some records for an objective.
-
-    Args:
-        records: what to make them of.
-        objective: what they are for.
-        batch_size: as in `finetuner.fit`, like all that follow.
-        num_items_per_class: of labelled data.
-        preprocess_fn: from an item to its content.
-        collate_fn: from contents to the model's input.
-        num_workers: processes that prepare batches.
-        seed: what chance starts from.
-        classes: the classes that the loss has learned, where these are not the data that it learns from.
-        augmentation: from a content to a random change of it.
-
-    Raises:
-        DataError, ArgumentError: there can be no batch that teaches anything; says why.
-    """
-    pairs = any(getattr(loss, 'candidates', 'items') == 'items' for loss in objective.members())
-    dataset = Dataset(records, preprocess_fn, classes if _knows_classes(objective) else None, augmentation)
-    sampler = make_sampler(dataset, batch_size, num_items_per_class=num_items_per_class, pairs=pairs, seed=seed)
-    return Loader(dataset, sampler, collate_fn=collate_fn, num_workers=num_workers, seed=seed, lots=objective.lots)
-
-
-def _knows_classes(objective: Objective) -> bool:
-    # Whether it learns something of each class, so that the codes of classes must stay the same.
-    return any(
-        isinstance(loss, Loss) and (loss.candidates == 'classes' or bool(loss.by_class)) for loss in objective.members()
-    )
-
-
-def _mini_batch_size(size: Any, batch_size: int, loader: Loader, layers: list[str]) -> int | None:
-    # Checked against what was asked for, and not against a batch that is small because the data are.
-    if size is None:
-        return None
-    whole, items = whole_number('mini_batch_size', size, 1), batch_size * loader.layout.width
-    if whole >= items:
-        raise ArgumentError(
-            f'mini_batch_size={whole}, and a batch has no more than {items} items: expected a part of it. '
-            f'Give a larger batch_size, or leave mini_batch_size out.'
-        )
-    norms = sorted({name for name in layers if 'BatchNorm' in name})
-    if norms and whole < loader.layout.items:
-        logger.warning(
-            'The model has %s, which normalises every chunk of mini_batch_size=%d items by itself: it learns something '
-            'else than from whole batches. LayerNorm would not.', enumerated(norms), whole,
-        )  # fmt: skip
-    return whole
 
 
 def _watching(callbacks: Sequence[Callback] | None) -> list[Callback]:

@@ -12,7 +12,7 @@ from finetuner.errors import ArgumentError
 from finetuner.losses import InfoNCELoss
 from finetuner.losses.miners.base import Miner
 from finetuner.losses.objective import Objective
-from finetuner.tuner.train import make_loader
+from finetuner.tuner.loading import make_loader
 from tests.models import clusters, mlp
 
 X, LABELS = clusters()
