@@ -129,6 +129,7 @@ def child(case: str, part: str, path: str) -> None:
             model, (data.ids, data.labels), batch_size=n, mini_batch_size=CHUNK if part == 'chunked' else None,
             epochs=steps, loss='InfoNCELoss', learning_rate=1e-4, collate_fn=data.tokens, callbacks=[clock], seed=0,
             precision='32',
+            guard=False,
         )  # fmt: skip
 
     load_everything()

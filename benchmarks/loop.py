@@ -85,7 +85,7 @@ class Case:
 
     def fit(self, model, callbacks=()):
 
-        fit(model, self.data, loss='InfoNCELoss', precision='32', callbacks=callbacks, **self.options)
+        fit(model, self.data, loss='InfoNCELoss', precision='32', guard=False, callbacks=callbacks, **self.options)
 
 
 def turns(case: Case) -> dict:
