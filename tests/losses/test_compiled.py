@@ -10,7 +10,9 @@ from finetuner.losses.names import LOSSES, MINERS
 from finetuner.losses.objective import Objective
 from tests.losses import cases, samples
 from tests.losses.test_values import SINGLE, SLOPE
+from tests.losses.turn import in_turn
 
+IN_TURN = ('keras-tensorflow', 'keras-jax')
 LABELS = [0, 0, 1, 1, 2, 2, 3, 3, 0, 1, 0, 0]
 COMPILERS = {
     'torch': ['fullgraph'],
@@ -106,6 +108,8 @@ def check(library, objective, codes, layout, x):
 @pytest.mark.backends('torch', 'keras-tensorflow', 'keras-jax', 'paddle')
 @pytest.mark.parametrize('name', LOSSES)
 def test_losses(library, name):
+    if library.name in IN_TURN:
+        in_turn([*LOSSES].index(name))
     x = samples.fitting(name, cases.vectors(len(LABELS), 6))
     codes, layout = samples.batch(name, x, LABELS)
     check(library, Objective(get(name)), codes, layout, x)
@@ -114,6 +118,8 @@ def test_losses(library, name):
 @pytest.mark.backends('torch', 'keras-tensorflow', 'keras-jax', 'paddle')
 @pytest.mark.parametrize('name', [name for name in MINERS if ':' not in MINERS[name]])
 def test_miners(library, name):
+    if library.name in IN_TURN:
+        in_turn([*MINERS].index(name))
     x = cases.vectors(len(LABELS), 6)
     codes, layout = samples.batch('TripletMarginLoss', x, LABELS)
     miner = get(name, 'miner')

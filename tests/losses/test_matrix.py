@@ -1,33 +1,18 @@
 """The robustness matrix on every library: all losses, or a rotating tenth of them where a run takes long."""
 
-import os
-import zlib
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-import finetuner.losses
 from tests.losses import matrix
+from tests.losses.turn import in_turn
 
-# On JAX, where every operation is compiled on its own, it takes minutes: FINETUNER_MATRIX=full runs it whole.
 FULL = ('numpy', 'torch', 'keras-torch', 'keras-tensorflow', 'paddle')
-
-
-def turn() -> int:
-    """Which tenth: another one whenever a loss is changed."""
-    sources = sorted(Path(finetuner.losses.__file__).parent.rglob('*.py'))
-    return zlib.crc32(b''.join(path.read_bytes() for path in sources)) % 10
 
 
 @pytest.mark.parametrize('name', matrix.NAMES)
 def test_every_cell_is_a_number_and_teaches_what_it_should(library, name):
-    if (
-        library.name not in FULL
-        and os.environ.get('FINETUNER_MATRIX') != 'full'
-        and matrix.NAMES.index(name) % 10 != turn()
-    ):
-        pytest.skip('not in the turn of this version; FINETUNER_MATRIX=full runs all')
+    if library.name not in FULL:
+        in_turn(matrix.NAMES.index(name))
     for cell in matrix.cells(name):
         if library.name in ('numpy', 'keras-jax') and matrix.CELLS[cell].dtype == 'float64' and not library.float64:
             continue
