@@ -159,7 +159,7 @@ def compared(case: Case, half: bool, most: int) -> dict[str, Any]:
     """Our model and those by hand: weights, vectors, losses, and the time of a forward pass and of a training step."""
     ours = case.ours(half)
     models = {'ours': ours, 'by hand': case.by_hand(ours, half)}
-    found: dict[str, Any] = {'weights': {name: _count(model) for name, model in models.items()}}
+    found: dict[str, Any] = {'weights': {name: encoder(model).size() for name, model in models.items()}}
     for way in WAYS['half' if half else 'whole']:
         functions = {name: getattr(case, way)(model) for name, model in models.items()}
         seen = {name: [function() for _ in range(1 if way == 'forward' else 3)] for name, function in functions.items()}
@@ -175,11 +175,6 @@ def compared(case: Case, half: bool, most: int) -> dict[str, Any]:
 def _differ(a: Any, b: Any) -> float:
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     return float(np.abs(a - b).max() / np.abs(b).max())
-
-
-def _count(model: Any) -> int:
-    # Weights and statistics.
-    return sum(value.size for value in encoder(model).weights().values())
 
 
 def memory(case: Case, who: str) -> dict[str, float]:

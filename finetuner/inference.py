@@ -109,6 +109,10 @@ class Encoder(ABC):
             'tailored': origin_when_merged(self.model),
         }
 
+    def size(self) -> int:
+        """The number of all weights and statistics, trained or not."""
+        return sum(value.size for value in self.weights().values())
+
     @abstractmethod
     def trainable(self) -> int:
         """The number of weights that training would change."""

@@ -2,7 +2,6 @@
 
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,8 @@ import finetuner
 from finetuner import artifact
 from finetuner.callback import BestModelCheckpoint
 from finetuner.errors import ArgumentError, CheckpointError, StorageError
-from tests.fresh import ROOT, run
+from tests.disks import on_a_small_disk
+from tests.fresh import run
 from tests.models import clusters, framework, mlp
 
 
@@ -241,17 +241,9 @@ assert [path.name for path in home.iterdir()] == ['folder']
 def test_a_full_disk_leaves_the_old_one_and_no_debris(tmp_path):
     disk = tmp_path / 'disk'
     disk.mkdir()
-    mount = f'mount -t tmpfs -o size=1m none {disk}'
-    own = ['unshare', '-m'] if os.geteuid() == 0 else ['unshare', '-rm']
-    if not shutil.which('unshare') or subprocess.run([*own, 'sh', '-c', mount], capture_output=True).returncode:
-        pytest.skip('no file system may be mounted here')
-    done = subprocess.run(
-        [*own, 'sh', '-c', f'{mount} && exec {sys.executable} -c "$0" {disk}', FULL],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f'28 {disk}/folder could not be written: No space left on device. It needs 8.0 MB')
-    assert '1.0 MB are free there' in done.stdout
+    printed = on_a_small_disk(FULL, disk)
+    assert printed.startswith(f'28 {disk}/folder could not be written: No space left on device. It needs 8.0 MB')
+    assert '1.0 MB are free there' in printed
 
 
 def test_a_file_that_may_not_be_so_large(tmp_path):

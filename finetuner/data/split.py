@@ -70,7 +70,7 @@ def part(records: Records, rows: np.ndarray) -> tuple[Records, np.ndarray]:
 def _of_classes(records: Records, share: float, most: int | None, chance: np.random.Generator) -> np.ndarray:
     labels = cast(list[Label], records.labels)
     sizes = class_sizes(records)
-    wanted = share * len(labels) if most is None else min(share * len(labels), most)
+    wanted = _wanted(len(labels), share, most)
     if len(sizes) >= MANY and not any(isinstance(label, tuple) for label in labels):
         names = list(sizes)
         whole: set[Label] = set()
@@ -100,13 +100,14 @@ def _of_classes(records: Records, share: float, most: int | None, chance: np.ran
 
 def _of_sessions(records: Records, share: float, most: int | None, chance: np.random.Generator) -> np.ndarray:
     session, grade = cast(np.ndarray, records.session), cast(np.ndarray, records.grade)
-    taken = _some(np.unique(session[grade > 0]), share, most, chance)
+    able = np.unique(session[grade > 0])
+    taken = chance.permutation(able)[: int(_wanted(len(able), share, most))]
     return np.flatnonzero(np.isin(session, taken))
 
 
 def _of_anchors(records: Records, share: float, most: int | None, chance: np.random.Generator) -> np.ndarray:
     rows = cast(np.ndarray, records.rows)
-    wanted = share * len(rows) if most is None else min(share * len(rows), most)
+    wanted = _wanted(len(rows), share, most)
     # Rows that an anchor is the other side of are its own too: a pair may stand there both ways.
     anchors, where = np.unique(rows[:, :2], return_inverse=True)
     where = where.reshape(-1, 2)
@@ -118,6 +119,6 @@ def _of_anchors(records: Records, share: float, most: int | None, chance: np.ran
     return np.flatnonzero(taken[where].any(axis=1))
 
 
-def _some(things: np.ndarray, share: float, most: int | None, chance: np.random.Generator) -> np.ndarray:
-    count = int(share * len(things)) if most is None else min(int(share * len(things)), most)
-    return chance.permutation(things)[:count]
+def _wanted(count: int, share: float, most: int | None) -> float:
+    # How many of so many items, rows or sessions are to be held out.
+    return share * count if most is None else min(share * count, most)

@@ -69,7 +69,7 @@ def ordered(
                 packed = pipes[number].recv_bytes()
             except (EOFError, OSError):  # between two results, or within one
                 raise _died(processes[number], number + 1, num_workers, called(*sent[0])) from None
-            done, result = pickle.loads(packed)
+            done, result = pickle.loads(packed)  # a child of this process wrote it
             if not done:
                 raise result
             yield sent.popleft(), result

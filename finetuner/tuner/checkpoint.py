@@ -40,9 +40,10 @@ def save(tuner: Any, folder: str | Path) -> Path:
     return written
 
 
-def place(home: str | Path, tuner: Any) -> Path:
-    """Where in a folder of checkpoints that of the present epoch is."""
-    return Path(home) / f'{PREFIX}{tuner.state.epoch + 1:02d}'
+def place(home: str | Path, tuner: Any, within: bool = False) -> Path:
+    """Where in a folder of checkpoints that of the present epoch is, or of the present step within it."""
+    step = f'{STEP}{tuner.state.step:06d}' if within else ''
+    return Path(home) / f'{PREFIX}{tuner.state.epoch + 1:02d}{step}'
 
 
 def settle(tuner: Any, what: str, before: Path | None) -> None:

@@ -85,4 +85,4 @@ def _gains(part: Any, coder: Encoder) -> bool:
 
 
 def _large(layers: Sequence[str], coder: Encoder) -> bool:
-    return is_transformer(list(layers)) and sum(w.size for w in coder.weights().values()) >= LARGE
+    return is_transformer(list(layers)) and coder.size() >= LARGE

@@ -65,8 +65,9 @@ def held(
             )
         return nothing
     kept, out = hold_out(records, SHARE if val_split is None else val_split, MOST if val_split is None else None, seed)
-    queries = _queries(part(records, out)[0]) if len(out) else 0
-    if val_split is None and (queries < ENOUGH or problems(part(records, out)[0])):
+    judging, other = part(records, out)
+    queries = _queries(judging) if len(out) else 0
+    if val_split is None and (queries < ENOUGH or problems(judging)):
         logger.info(
             'A tenth of the data is too little to judge the training by (%d queries, %d are needed): all are trained '
             'on, and nothing is measured. Give eval_data to see what becomes better.', queries, ENOUGH,
@@ -77,7 +78,7 @@ def held(
             f'val_split={val_split} of {records.summary()} holds out nothing to be judged by, or leaves nothing to '
             f'train on. Give another part, or eval_data.'
         )
-    (train, own), (judging, other) = part(records, kept), part(records, out)
+    train, own = part(records, kept)
     logger.info('Held out to judge the training by: %s. val_split=0 trains on them too.', judging.summary())
     return Held(train, judging, own, other)
 

@@ -218,7 +218,7 @@ def train(
         eval_loader.dataset.guide = guides.vectors(of_eval, eval_loader.dataset.records, device=device, **own)
     adapted = coder.adapters() > 0
     whole = adapted or any(callback.unfreezes for callback in watching)
-    n_weights = sum(w.size for w in coder.weights().values()) if whole else coder.trainable()
+    n_weights = coder.size() if whole else coder.trainable()
     usual = schedule.learning_rate(kind, n_weights, adapted)
     if views.dropout and transformer and not adapted:
         usual = min(usual, OF_DROPOUT)

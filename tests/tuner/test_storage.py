@@ -1,10 +1,7 @@
 """A checkpoint that cannot be written, or read again, costs what is in it and not the training."""
 
-import os
 import resource
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,7 +11,7 @@ from finetuner import artifact
 from finetuner.callback import BestModelCheckpoint, Callback, HistoryLogger, TrainingCheckpoint
 from finetuner.errors import ArgumentError, CheckpointError
 from finetuner.inference import encoder
-from tests.fresh import ROOT
+from tests.disks import on_a_small_disk
 from tests.models import clusters, mlp
 
 
@@ -93,24 +90,17 @@ finetuner.fit(mlp('torch', seed=7), clusters(), epochs=3, resume=disk)
 
 @pytest.mark.backends('torch')
 def test_a_full_disk(backend, tmp_path):
-    mount = f'mount -t tmpfs -o size=1m none {tmp_path}'
-    own = ['unshare', '-m'] if os.geteuid() == 0 else ['unshare', '-rm']
-    if not shutil.which('unshare') or subprocess.run([*own, 'sh', '-c', mount], capture_output=True).returncode:
-        pytest.skip('no file system may be mounted here; test_the_training_goes_on_and_tries_again has a limit')
-    done = subprocess.run(
-        [*own, 'sh', '-c', f'{mount} && exec {sys.executable} -c "$0" {tmp_path}', FULL],
-        cwd=ROOT, capture_output=True, text=True, env=os.environ | {'COLUMNS': '1000'},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    there = [line for line in done.stdout.splitlines() if line.startswith('there:')]
+    why = '; test_the_training_goes_on_and_tries_again has a limit'
+    printed = on_a_small_disk(FULL, tmp_path, why, COLUMNS='1000')
+    there = [line for line in printed.splitlines() if line.startswith('there:')]
     assert there == [
         'there: history.csv saved_model_epoch_01',
         'there: history.csv other saved_model_epoch_01',
         'there: history.csv saved_model_epoch_03',
     ]
-    assert 'saved_model_epoch_02 could not be written: No space left on device. It needs' in done.stdout
-    assert 'The checkpoint before it stays' in done.stdout
-    assert 'history.csv is as it was' in done.stdout
+    assert 'saved_model_epoch_02 could not be written: No space left on device. It needs' in printed
+    assert 'The checkpoint before it stays' in printed
+    assert 'history.csv is as it was' in printed
 
 
 def test_without_room_an_interrupted_training_is_saved_elsewhere(backend, tmp_path, monkeypatch, said):

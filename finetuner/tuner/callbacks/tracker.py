@@ -7,6 +7,7 @@ from typing import Any
 
 from finetuner.errors import ArgumentError, nearest, whole_number
 from finetuner.tuner.callbacks.base import Callback
+from finetuner.tuner.history import History
 
 AXES = ('epoch', 'batch')
 
@@ -126,9 +127,8 @@ class Tracker(Callback):
 
     def on_fit_end(self, tuner: Any) -> None:
         """Tell what came of it."""
-        state = tuner.state
-        last = {**(state.history[-1] if state.history else {}), **state.after}
-        sides = (('before', state.before), ('after', {name: last[name] for name in state.before if name in last}))
+        history = History.of(tuner.state)
+        sides = (('before', history.before), ('after', history.after))
         self._close('FINISHED', {f'{when}/{name}': found[name] for when, found in sides for name in found})
 
     def on_keyboard_interrupt(self, tuner: Any) -> None:
@@ -152,7 +152,7 @@ def parameters(tuner: Any) -> dict[str, Any]:
         'model': type(encoder.model).__name__,
         'framework': encoder.framework,
         'device': encoder.device,
-        'weights': sum(value.size for value in encoder.weights().values()),
+        'weights': encoder.size(),
         'trained_weights': encoder.trainable(),
         'dim': tuner.dim,
         'data': loader.dataset.records.summary(),

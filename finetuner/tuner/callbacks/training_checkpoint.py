@@ -55,30 +55,30 @@ class TrainingCheckpoint(Callback):
         """Save, if it is time; what the last update of an epoch gave is saved at its end."""
         step = tuner.state.step
         if self.every_n_steps and step % self.every_n_steps == 0 and step % tuner.state.num_batches_train:
-            self._save(tuner, f'{tuner.state.epoch + 1:02d}{checkpoint.STEP}{step:06d}')
+            self._save(tuner, within=True)
 
     def on_epoch_end(self, tuner: Any) -> None:
         """Save, then remove the oldest."""
         epochs = tuner.state.epoch + 1
         if epochs % self.every_n_epochs == 0 or epochs == tuner.state.num_epochs or tuner.stop_training:
-            self._save(tuner, f'{epochs:02d}')
+            self._save(tuner)
 
     def on_keyboard_interrupt(self, tuner: Any) -> None:
         """Save what was trained since the last epoch."""
-        self._save(tuner, f'{tuner.state.epoch + 1:02d}')
+        self._save(tuner)
 
     def _home(self, tuner: Any) -> Path:
         return Path(self.save_dir or tuner.folder)
 
-    def _save(self, tuner: Any, number: str) -> None:
+    def _save(self, tuner: Any, within: bool = False) -> None:
         if not tuner.whole:
             return
         home = self._home(tuner)
         with artifact.forgiving('The checkpoint before it stays; the next one is tried.'):
-            folder = checkpoint.save(tuner, home / f'{checkpoint.PREFIX}{number}')
+            folder = checkpoint.save(tuner, checkpoint.place(home, tuner, within))
             there = checkpoint.numbered(home)
-            for within, kept in ((False, self.last_k_epochs), (True, self.last_k_steps)):
-                for old in [path for path in there if (checkpoint.STEP in path.name) == within][:-kept]:
+            for of_steps, kept in ((False, self.last_k_epochs), (True, self.last_k_steps)):
+                for old in [path for path in there if (checkpoint.STEP in path.name) == of_steps][:-kept]:
                     shutil.rmtree(old)
             if self.verbose:
                 logger.info('Saved the training to %s.', folder)
