@@ -85,7 +85,16 @@ class Case:
 
     def fit(self, model, callbacks=()):
 
-        fit(model, self.data, loss='InfoNCELoss', precision='32', guard=False, callbacks=callbacks, **self.options)
+        fit(
+            model,
+            self.data,
+            loss='InfoNCELoss',
+            precision='32',
+            group_by_length=False,
+            guard=False,
+            **self.options,
+            callbacks=callbacks,
+        )
 
 
 def turns(case: Case) -> dict:

@@ -70,6 +70,7 @@ def fit(
     precision: str | int | None = None,
     compile: bool = False,
     gradient_checkpointing: bool = False,
+    group_by_length: bool | None = None,
     seed: int | None = None,
     val_split: float | None = None,
     guard: bool = True,
@@ -160,6 +161,9 @@ def fit(
             Keras on jax always does, on torch never.
         gradient_checkpointing: whether the model keeps few activations and computes the others again for the slopes:
             less memory, for a third more time. For models of transformers.
+        group_by_length: whether the texts of a batch go through the model in groups of like length, so that little
+            padding is computed (PyTorch and Paddle). Which items meet does not change. None does where it is less work
+            and padding does not change what the model gives, which is tried.
         seed: of everything left to chance; 42.
         val_split: the part of `train_data` that is held out and never trained on: the training is judged by it before
             and after. None holds out a tenth, at most 2,000, of 20 classes or more some as a whole; nothing if that is
@@ -233,6 +237,7 @@ def fit(
         precision=precision,
         compile=compile,
         gradient_checkpointing=gradient_checkpointing,
+        group_by_length=group_by_length,
         seed=seed,
         val_split=val_split,
         guard=guard,

@@ -21,6 +21,7 @@ from finetuner.data.records import Records
 from finetuner.data.sampler import SequentialSampler
 from finetuner.dispatch import get_framework, load
 from finetuner.errors import ArgumentError, CheckpointError, ModelError, enumerated
+from finetuner.shortening import in_groups
 from finetuner.typing import CollateFn, Inputs, PreprocessFn, Tensor
 
 BATCH_SIZE = 64
@@ -39,10 +40,12 @@ class Encoder(ABC):
         framework: 'torch', 'keras' or 'paddle'.
         model: as given.
         device: where it runs, as placed: 'cpu' or 'cuda'.
+        pads: whether the padding of texts changes what the model gives; None as long as nobody tried.
     """
 
     framework: str
     device: str = 'cpu'
+    pads: bool | None = None
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -54,6 +57,11 @@ class Encoder(ABC):
         Raises:
             ArgumentError: there is no such device here.
         """
+
+    @property
+    def shapes_matter(self) -> bool:
+        """Whether a batch of a new shape takes long, for the model is compiled for each."""
+        return False
 
     @abstractmethod
     def forward(self, inputs: Inputs) -> Any:
@@ -127,7 +135,7 @@ class Encoder(ABC):
         Raises:
             ModelError: the model gives something else.
         """
-        output = checked(self.forward(inputs), length(inputs))
+        output = in_groups(self, inputs, lambda part: checked(self.forward(part), length(part)))
         return np.asarray(load(self.framework, 'ops').to_numpy(output), np.float32)
 
 

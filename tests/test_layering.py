@@ -16,7 +16,7 @@ LAYERS = [
     'finetuner.losses.labels',
     'finetuner.losses.relation finetuner.losses.distances finetuner.losses.reduce finetuner.losses.pooling',
     'finetuner.losses | finetuner.data',
-    'finetuner.inference',
+    'finetuner.inference finetuner.shortening',
     'finetuner.evaluation | finetuner.artifact | finetuner.tailor | finetuner.tuner',
     'finetuner.tuner.schedule finetuner.tuner.curves finetuner.tuner.optimizers',
     'finetuner.tuner.settings',

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from finetuner.data.tokens import reader
 from finetuner.errors import DataError, FinetunerError
 from finetuner.typing import CollateFn, Inputs
 
@@ -24,7 +25,8 @@ def collate(contents: Sequence[Any], called: Called, collate_fn: CollateFn | Non
     Args:
         contents: B preprocessed contents.
         called: the name of content i, for errors.
-        collate_fn: from the list of contents to the inputs; what it gives is left as it is.
+        collate_fn: from the list of contents to the inputs; what it gives is left as it is. Also a tokenizer of
+            transformers.
 
     Raises:
         DataError: an item has another shape or type than the others, or is not finite, or `collate_fn` fails.
@@ -32,7 +34,7 @@ def collate(contents: Sequence[Any], called: Called, collate_fn: CollateFn | Non
     if collate_fn is None:
         return _stack(list(contents), called, '')
     try:
-        inputs = collate_fn(list(contents))
+        inputs = reader(collate_fn)(list(contents))
     except FinetunerError:
         raise
     except Exception as error:
@@ -81,7 +83,7 @@ def _array(content: Any, called: Called, place: int, part: str) -> np.ndarray:
     if isinstance(content, str | bytes):
         raise DataError(
             f'The content of {called(place)}{part} is text, {_short(content)}: a model takes numbers. '
-            f'Give fit a collate_fn that makes them from a list of texts, such as a tokenizer: collate_fn=tokenize.'
+            f'Give fit a collate_fn that makes them from a list of texts, such as a tokenizer: collate_fn=tokenizer.'
         )
     if content is None:
         raise DataError(f'There is no content in {called(place)}{part}: it is None. Does preprocess_fn return?')

@@ -9,7 +9,7 @@ from typing import Any
 
 from finetuner.console import logger
 from finetuner.dispatch import load
-from finetuner.errors import ArgumentError, nearest
+from finetuner.errors import ArgumentError, enumerated, nearest
 from finetuner.inference import Encoder
 from finetuner.tuner import cpu
 from finetuner.tuner.schedule import is_transformer
@@ -30,6 +30,7 @@ class Execution:
     precision: str = '32'
     compile: bool = False
     gradient_checkpointing: bool = False
+    group_by_length: bool = True
 
     def __str__(self) -> str:
         said = ['float32' if self.precision == '32' else {'16': 'float16'}.get(self.precision, self.precision)]
@@ -37,13 +38,16 @@ class Execution:
         return ', '.join(said + (['gradient checkpointing'] if self.gradient_checkpointing else []))
 
 
-def resolve(precision: Any, compile: Any, gradient_checkpointing: Any, coder: Encoder) -> Execution:
+def resolve(
+    precision: Any, compile: Any, gradient_checkpointing: Any, group_by_length: Any, coder: Encoder
+) -> Execution:
     """What was asked for, with a precision chosen where it was left open.
 
     Args:
         precision: one of `PRECISIONS`; None is 'auto'.
         compile: as in `finetuner.fit`.
         gradient_checkpointing: as in `finetuner.fit`.
+        group_by_length: as in `finetuner.fit`.
         coder: the model, placed on its device.
 
     Raises:
@@ -60,11 +64,26 @@ def resolve(precision: Any, compile: Any, gradient_checkpointing: Any, coder: En
         raise ArgumentError(f'compile=True: {why}')
     if gradient_checkpointing and (why := part.no_checkpointing(coder.model)):
         raise ArgumentError(f'gradient_checkpointing=True: {why}')
+    if group_by_length not in (None, True, False):
+        raise ArgumentError(f'group_by_length={group_by_length!r}: expected True, False or None.')
+    why = _no_groups(coder, compile)
+    if group_by_length and why:
+        raise ArgumentError(f'group_by_length=True: {why} Leave it out.')
     if wanted == 'auto':
         wanted = 'bf16' if _gains(part, coder) else '32'
     elif wanted != '32':
         _check(wanted, part, coder)
-    return Execution(wanted, compile, gradient_checkpointing)
+    return Execution(wanted, compile, gradient_checkpointing, why is None and group_by_length is not False)
+
+
+def _no_groups(coder: Encoder, compile: bool) -> str | None:
+    # Why a batch of texts cannot be trained on in groups.
+    if coder.framework == 'keras':
+        return 'Keras trains on whole batches.'
+    if compile or coder.shapes_matter:
+        return 'what is compiled is compiled for each shape of a group.'
+    norms = sorted({name for name in coder.layers() if 'BatchNorm' in name})
+    return f'{enumerated(norms)} would normalise every group by itself.' if norms else None
 
 
 def _check(precision: str, part: Any, coder: Encoder) -> None:

@@ -80,6 +80,7 @@ def _settings(tuner: Any) -> dict[str, Any]:
         'accumulate': tuner.state.accumulate if tuner.state.accumulate > 1 else None,
         'precision': None if tuner.execution.precision == '32' else tuner.execution.precision,
         'compile': tuner.execution.compile or None,
+        'group_by_length': None if tuner.execution.group_by_length else False,
         'learning_rate': tuner.optimization.learning_rate,
         'schedule': str(tuner.optimization.schedule),
         'loss_optimizer': _of_loss(tuner.loss_optimization) if tuner.learned() else None,

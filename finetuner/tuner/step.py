@@ -17,6 +17,7 @@ from finetuner.data.batch import Loader
 from finetuner.errors import ArgumentError
 from finetuner.inference import Encoder
 from finetuner.losses.objective import Objective
+from finetuner.shortening import in_groups
 from finetuner.tuner import rates
 from finetuner.tuner.chunks import chunks
 from finetuner.tuner.execution import Execution
@@ -72,6 +73,10 @@ class Step(ABC):
             self._reseed(number)
             self.pull(part, slopes[place], update=number == len(parts) - 1 and self.state.completes)
         return loss
+
+    def through(self, inputs: Inputs, call: Callable[[Inputs], Tensor]) -> Tensor:
+        """What `call` gives for inputs; for texts in groups of like length, unless the batch is to be left whole."""
+        return in_groups(self.encoder, inputs, call) if self.execution.group_by_length else call(inputs)
 
     def eval_step(
         self, inputs: Inputs, codes: Codes, layout: Layout, learned: Mapping[str, np.ndarray] | None = None

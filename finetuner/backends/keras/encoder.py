@@ -51,6 +51,10 @@ class Encoder(inference.Encoder):
     def place(self, device: str | None) -> None:
         self.device = inference.wanted_device(device, _has_gpu(), f'Keras on {keras.backend.backend()}')
 
+    @property
+    def shapes_matter(self) -> bool:
+        return keras.backend.backend() != 'torch'
+
     @contextmanager
     def scope(self) -> Iterator[None]:
         """Where to build and call: it keeps a GPU out, for Keras takes one by itself, and says what cannot be compiled.

@@ -31,6 +31,10 @@ class Encoder(inference.Encoder):
             for kept, name, buffer in empty:
                 kept[name] = buffer
 
+    @property
+    def shapes_matter(self) -> bool:
+        return hasattr(self.model.forward, 'dygraph_function')  # it was compiled, by paddle.jit
+
     def native(self, inputs: Inputs) -> Inputs:
         """Arrays and tensors as Paddle's; floats in the model's precision."""
         first = next((p for p in self.model.parameters() if p.is_floating_point()), None)

@@ -114,7 +114,7 @@ class Tuner(base.Tuner):
 
     def _embeddings(self, inputs: Inputs) -> Any:
         with execution.computing(self.execution.precision):
-            embeddings = checked(self.encoder.call(inputs, self.module), None)
+            embeddings = self.through(inputs, lambda part: checked(self.encoder.call(part, self.module), None))
         return at_least_float32(embeddings)
 
     def _backward(self, embeddings: Any, codes: Codes) -> Any:

@@ -22,6 +22,10 @@ class Encoder(inference.Encoder):
         self.device = inference.wanted_device(device, torch.cuda.is_available(), 'PyTorch')
         self.model.to(self.device)
 
+    @property
+    def shapes_matter(self) -> bool:
+        return hasattr(self.model, '_orig_mod')  # it was compiled, by torch.compile
+
     def native(self, inputs: Inputs) -> Inputs:
         """Arrays and tensors as tensors where the model is; floats in the model's precision."""
         first = next((p for p in self.model.parameters() if p.is_floating_point()), None)

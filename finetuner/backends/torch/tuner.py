@@ -126,7 +126,7 @@ class Tuner(base.Tuner):
             optimizer.zero_grad()
 
     def _embeddings(self, inputs: Inputs) -> torch.Tensor:
-        return checked(self.encoder.call(inputs, self.module), None)
+        return self.through(inputs, lambda part: checked(self.encoder.call(part, self.module), None))
 
     def _backward(self, embeddings: torch.Tensor, codes: Codes) -> torch.Tensor:
         native = {name: torch.from_numpy(code).to(embeddings.device) for name, code in codes.items()}
