@@ -39,7 +39,7 @@ class Execution:
 
 
 def resolve(
-    precision: Any, compile: Any, gradient_checkpointing: Any, group_by_length: Any, coder: Encoder
+    precision: Any, compile: Any, gradient_checkpointing: Any, coder: Encoder, group_by_length: Any = None
 ) -> Execution:
     """What was asked for, with a precision chosen where it was left open.
 
@@ -47,8 +47,8 @@ def resolve(
         precision: one of `PRECISIONS`; None is 'auto'.
         compile: as in `finetuner.fit`.
         gradient_checkpointing: as in `finetuner.fit`.
-        group_by_length: as in `finetuner.fit`.
         coder: the model, placed on its device.
+        group_by_length: as in `finetuner.fit`.
 
     Raises:
         ArgumentError: there is no such value, or the framework cannot do it here; says what to do instead.

@@ -210,7 +210,7 @@ def train(
     if model is not general:
         coder = inference.encoder(model)
     coder.place(device)  # not the general model, which stays where it is
-    running = execution.resolve(precision, compile, gradient_checkpointing, group_by_length, coder)
+    running = execution.resolve(precision, compile, gradient_checkpointing, coder, group_by_length)
     dim = coder.embed(first).shape[1]  # refuses a model that gives no vectors, before anything is trained
     if not coder.trainable() and not any(callback.unfreezes for callback in watching):
         raise ArgumentError('Every weight of the model is frozen: there is nothing to train. Unfreeze some.')
