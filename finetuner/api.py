@@ -128,7 +128,8 @@ def fit(
         allow_urls: whether addresses in a CSV file may be fetched.
         preprocess_fn: from an item (a document, or the content as given) to its content, when it is needed. Where a
             model is measured or encodes, its `still` form is taken, if it has one.
-        collate_fn: from a list of contents to the model's input; arrays are stacked by default.
+        collate_fn: from a list of contents to the model's input, or a tokenizer of transformers. By default arrays are
+            stacked, and texts go through the tokenizer of a SentenceTransformer.
         augmentation: what changes the contents at random, in training alone: 'image', 'points' or 'text', an instance
             such as `finetuner.data.augmentation.ImageAugmentation(…)`, or a function from a content to a content. None
             changes items without labels as suits them, unless `preprocess_fn` is random, and no others; where nothing

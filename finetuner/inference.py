@@ -59,6 +59,11 @@ class Encoder(ABC):
         """
 
     @property
+    def tokenizer(self) -> CollateFn | None:
+        """What the model itself has to make inputs of texts; None if it has nothing."""
+        return None
+
+    @property
     def shapes_matter(self) -> bool:
         """Whether a batch of a new shape takes long, for the model is compiled for each."""
         return False
@@ -268,6 +273,15 @@ def arguments(forward: Callable[..., Any], inputs: Inputs) -> tuple[tuple[Any, .
     return (inputs,), {}
 
 
+def collating(
+    coder: Encoder, records: Records, preprocess_fn: PreprocessFn | None, collate_fn: CollateFn | None
+) -> CollateFn | None:
+    """What makes the model's input of contents: `collate_fn`, or where it is None the model's tokenizer, of texts."""
+    if collate_fn is not None or coder.tokenizer is None or not len(records.contents):
+        return collate_fn
+    return coder.tokenizer if isinstance(Dataset(records, still(preprocess_fn)).content(0), str) else None
+
+
 def embed_records(
     model: Any,
     records: Records,
@@ -286,7 +300,7 @@ def embed_records(
         records: what `finetuner.data.readers.read` gives.
         batch_size: items at a time; 64 by default. Vectors do not depend on it beyond rounding.
         preprocess_fn: from an item to its content; in its `still` form, if it has one.
-        collate_fn: from a list of contents to the model's input.
+        collate_fn: from a list of contents to the model's input; None as `collating` has it.
         device: 'cpu', 'cuda', or None for a GPU if there is one.
         num_workers: processes that prepare batches.
         show_progress: None shows a bar on a terminal.
@@ -295,6 +309,7 @@ def embed_records(
     if coder is not model:
         coder.place(device)
     dataset = Dataset(records, preprocess_fn=still(preprocess_fn))
+    collate_fn = collating(coder, records, preprocess_fn, collate_fn)
     sampler = SequentialSampler(len(records.contents), batch_size or BATCH_SIZE)
     loader = Loader(dataset, sampler, collate_fn=collate_fn, num_workers=num_workers)
     batches = track(loader.epoch(0), len(loader), 'Encoding', show_progress)

@@ -104,6 +104,7 @@ def train(
     reading: dict[str, Any] = {name: value for name, value in of_csv.items() if value is not None}
     reading['supervision'] = supervision
     everything = read(train_data, **reading)
+    collate_fn = inference.collating(coder, everything, preprocess_fn, collate_fn)
     objective = registry.resolve(
         loss,
         miner,

@@ -10,7 +10,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from finetuner import inference
 from finetuner.backends.torch import adapter, ops
 from finetuner.errors import CheckpointError
-from finetuner.typing import Inputs
+from finetuner.typing import CollateFn, Inputs
+
+
+SENTENCES = 'sentence_embedding'
+"""Where a model of sentence-transformers has its vectors, among others that it gives."""
 
 
 class Encoder(inference.Encoder):
@@ -21,6 +25,11 @@ class Encoder(inference.Encoder):
     def place(self, device: str | None) -> None:
         self.device = inference.wanted_device(device, torch.cuda.is_available(), 'PyTorch')
         self.model.to(self.device)
+
+    @property
+    def tokenizer(self) -> CollateFn | None:
+        known = any(kind.__module__.partition('.')[0] == 'sentence_transformers' for kind in type(self.model).__mro__)
+        return getattr(self.model, 'tokenizer', None) if known else None
 
     @property
     def shapes_matter(self) -> bool:
@@ -44,7 +53,8 @@ class Encoder(inference.Encoder):
         """What the model, or another in its place, gives for a batch in its present mode."""
         compiled = getattr(self.model, '_orig_mod', self.model)  # by torch.compile, which hides the signature
         args, kwargs = inference.arguments(compiled.forward, self.native(inputs))
-        return (self.model if model is None else model)(*args, **kwargs)
+        output = (self.model if model is None else model)(*args, **kwargs)
+        return output[SENTENCES] if isinstance(output, Mapping) and SENTENCES in output else output
 
     def forward(self, inputs: Inputs) -> Any:
         training = [module for module in self.model.modules() if module.training]
