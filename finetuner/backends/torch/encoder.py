@@ -12,7 +12,6 @@ from finetuner.backends.torch import adapter, ops
 from finetuner.errors import CheckpointError
 from finetuner.typing import CollateFn, Inputs
 
-
 SENTENCES = 'sentence_embedding'
 """Where a model of sentence-transformers has its vectors, among others that it gives."""
 
