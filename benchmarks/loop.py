@@ -84,17 +84,8 @@ class Case:
         return getattr(by_hand, self.framework)(model, loader, self.options['epochs'], numbers)
 
     def fit(self, model, callbacks=()):
-
-        fit(
-            model,
-            self.data,
-            loss='InfoNCELoss',
-            precision='32',
-            group_by_length=False,
-            guard=False,
-            **self.options,
-            callbacks=callbacks,
-        )
+        same = {'loss': 'InfoNCELoss', 'precision': '32', 'group_by_length': False, 'guard': False}
+        fit(model, self.data, callbacks=callbacks, **same, **self.options)
 
 
 def turns(case: Case) -> dict:

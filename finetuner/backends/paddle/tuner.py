@@ -183,7 +183,7 @@ class Tuner(base.Tuner):
                 parameter.grad = paddle.zeros_like(parameter)
             if updated:
                 optimizer.step()
-                optimizer.clear_grad()
+                optimizer.clear_grad(set_to_zero=False)  # or what is put in its place below is not added to
         self.encoder.assign(weights)
         for (which, place, slot), value in saved.items():
             name = _trained(self.optimizers[which])[int(place)].name
