@@ -71,6 +71,9 @@ def fit(
     compile: bool = False,
     gradient_checkpointing: bool = False,
     group_by_length: bool | None = None,
+    devices: int | None = None,
+    num_nodes: int | None = None,
+    strategy: str | None = None,
     seed: int | None = None,
     val_split: float | None = None,
     guard: bool = True,
@@ -165,6 +168,11 @@ def fit(
         group_by_length: whether the texts of a batch go through the model in groups of like length, so that little
             padding is computed (PyTorch and Paddle). Which items meet does not change. None does where it is less work
             and padding does not change what the model gives, which is tried.
+        devices: on each machine, that train together on batches of `batch_size` in all. For PyTorch and Paddle these
+            are processes that `torchrun`, Slurm or `paddle.distributed.launch` started, and None takes all of them; for
+            Keras on jax they are those that jax sees in this process, and None takes one.
+        num_nodes: machines; as many as the launcher says by default.
+        strategy: 'ddp', the only one: every device has the whole model.
         seed: of everything left to chance; 42.
         val_split: the part of `train_data` that is held out and never trained on: the training is judged by it before
             and after. None holds out a tenth, at most 2,000, of 20 classes or more some as a whole; nothing if that is
@@ -239,6 +247,9 @@ def fit(
         compile=compile,
         gradient_checkpointing=gradient_checkpointing,
         group_by_length=group_by_length,
+        devices=devices,
+        num_nodes=num_nodes,
+        strategy=strategy,
         seed=seed,
         val_split=val_split,
         guard=guard,

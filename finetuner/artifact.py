@@ -20,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from finetuner.console import logger
 from finetuner.errors import ArgumentError, CheckpointError, StorageError
+from finetuner.world import current
 
 MANIFEST = 'manifest.json'
 Arrays = Mapping[str, np.ndarray]
@@ -33,7 +34,7 @@ def home() -> Path:
 def write(
     folder: str | Path, arrays: Mapping[str, Arrays], facts: Mapping[str, Any], extra: Path | None = None
 ) -> Path:
-    """Write an artifact, in place of one of the same name.
+    """Write an artifact, in place of one of the same name; of processes that train together the first one does.
 
     Args:
         folder: where; its parents are made.
@@ -46,6 +47,8 @@ def write(
         StorageError: there is no room for it, say; what was there before is as it was.
     """
     folder = Path(folder)
+    if current().rank:
+        return folder
     if folder.exists() and not (folder / MANIFEST).is_file() and (folder.is_file() or any(folder.iterdir())):
         raise ArgumentError(f'{folder} exists and was not written by Finetuner; name another folder.')
     fresh, old = (folder.parent / f'.{folder.name}.{os.getpid()}.{what}' for what in ('writing', 'old'))

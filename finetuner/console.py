@@ -25,10 +25,20 @@ if not logger.handlers:
     logger.propagate = False
 
 
+def silence(silent: bool) -> None:
+    """Whether this process shows nothing and logs errors alone, because another one speaks for it."""
+    live_console.quiet = silent
+    (logger.addFilter if silent else logger.removeFilter)(_errors)
+
+
+def _errors(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
+
+
 def whole(table: Table) -> None:
     """Print a table with all of its columns, where the terminal is narrower too: names in it are copied."""
     needed = Measurement.get(live_console, live_console.options.update(max_width=1000), table).maximum
-    Console(width=max(live_console.width, needed)).print(table)
+    Console(width=max(live_console.width, needed), quiet=live_console.quiet).print(table)
 
 
 def track(things: Iterable[T], total: int, description: str, show: bool | None = None) -> Iterator[T]:

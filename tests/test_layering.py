@@ -11,7 +11,7 @@ ROOT = Path(finetuner.__file__).parent
 # From the top down. A module belongs to the longest name that fits; within a line modules may know each other, but the
 # parts of a line separated by | may not.
 LAYERS = [
-    'finetuner finetuner.typing finetuner.errors finetuner.console',
+    'finetuner finetuner.typing finetuner.errors finetuner.console finetuner.world',
     'finetuner.dispatch',
     'finetuner.losses.labels',
     'finetuner.losses.relation finetuner.losses.distances finetuner.losses.reduce finetuner.losses.pooling',
@@ -23,7 +23,7 @@ LAYERS = [
     'finetuner.tuner.state finetuner.tuner.rates finetuner.tuner.course finetuner.tuner.execution',
     'finetuner.tuner.history finetuner.tuner.checkpoint finetuner.tuner.divergence',
     'finetuner.tuner.callbacks finetuner.callback finetuner.tuner.callback',
-    'finetuner.tuner.step finetuner.tuner.base',
+    'finetuner.tuner.apart finetuner.tuner.step finetuner.tuner.base',
     'finetuner.backends.numpy | finetuner.backends.torch | finetuner.backends.keras | finetuner.backends.paddle',
     'finetuner.tuner.train finetuner.tuner.held | finetuner.backbones | finetuner.saved',
     'finetuner.labeler | finetuner.synthesis | finetuner.serving',

@@ -39,9 +39,11 @@ class Loader:
     Attributes:
         layout: how every batch is laid out.
         lots: the number of them.
+        place: which of the (N,) items of a batch `epoch` reads; None for all. The codes are always of all.
     """
 
     layout: Layout
+    place: slice | None = None
 
     def __init__(
         self,
@@ -89,7 +91,7 @@ class Loader:
     def batch(self, epoch: int, number: int) -> Batch:
         """One batch of an epoch, made again, in this process."""
         slots = self._slots(epoch, number)
-        return self.inputs(epoch, number, slots), self.codes(epoch, number, slots)
+        return self._inputs(epoch, number, slots), self.codes(epoch, number, slots)
 
     def names(self, epoch: int, number: int) -> list[str]:
         """How errors call the items of one batch of an epoch; where it is only filled, the first again."""
@@ -122,24 +124,29 @@ class Loader:
         return codes
 
     def inputs(self, epoch: int, number: int, slots: np.ndarray) -> Inputs:
-        """The inputs of one batch.
+        """The inputs of one batch, or of its `place`.
 
         Args:
             epoch: its epoch.
             number: its number in the epoch.
             slots: (N,) what it consists of; where it is -1, the content of the first is used again.
         """
+        return self._inputs(epoch, number, slots, self.place)
+
+    def _inputs(self, epoch: int, number: int, slots: np.ndarray, place: slice | None = None) -> Inputs:
         slots = np.where(slots < 0, slots[0], slots)
+        own = np.arange(len(slots))[place or slice(None)]
         dataset, whole = self.dataset, (self.seed % 2**63, epoch, number)
+        start = (int(own[0]),) if own[0] else ()  # functions that draw for item after item draw others in each block
         drawn = self.sampler.views > 1 and dataset.preprocess_fn is not None  # to seed takes as long as to read
         by_view = drawn or dataset.augmentation is not None
-        with seeded(*whole) as seed:
+        with seeded(*whole, *start) as seed:
             contents = []
-            items = np.array([dataset.item(slot) for slot in slots])
-            for slot, view in zip(slots, occurrence(items), strict=True):
+            views = occurrence(np.array([dataset.item(slot) for slot in slots]))
+            for slot, view in zip(slots[own], views[own], strict=True):
                 if by_view:
                     seed(*whole[:2], dataset.item(slot), int(view), VIEWS)
                 contents.append(dataset.content(slot))
             if by_view:
-                seed(*whole)
-            return collate(contents, lambda place: dataset.name(slots[place]), self.collate_fn)
+                seed(*whole, *start)
+            return collate(contents, lambda place: dataset.name(slots[own[place]]), self.collate_fn)

@@ -20,16 +20,18 @@ from finetuner.dispatch import load
 from finetuner.errors import ArgumentError, nearest
 from finetuner.inference import Encoder
 from finetuner.losses.objective import Objective
-from finetuner.tuner import checkpoint, divergence, exhaustion
+from finetuner.tuner import apart, checkpoint, divergence, exhaustion
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.execution import Execution
 from finetuner.tuner.interruption import Terminated, deferred, terminable
+from finetuner.tuner.meeting import Meeting
 from finetuner.tuner.optimizers import for_loss
 from finetuner.tuner.schedule import SCHEDULER_STEPS, Optimization
 from finetuner.tuner.state import TunerState
 from finetuner.tuner.step import Step
 from finetuner.tuner.telling import Telling
 from finetuner.typing import Codes, CollateFn, Inputs, PreprocessFn
+from finetuner.world import current
 
 
 class Tuner(Step):
@@ -67,6 +69,9 @@ class Tuner(Step):
         begun: batches that were trained when it began, or went on.
         good: the weights, and what the loss had learned, before the epoch that is trained, or before the end.
         tell: tells the callbacks.
+        world: the processes that train together.
+        meet: their meetings.
+        updating: whether it is within an update.
     """
 
     def __init__(
@@ -110,7 +115,9 @@ class Tuner(Step):
         self.begun = 0
         self.good: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = {}, {}
         self.tell = Telling(self)
-        self._updating = False
+        self.updating = False
+        self.world = current()
+        self.meet = Meeting(self)
         self.ops = load(encoder.framework, 'ops')
 
     @property
@@ -151,12 +158,13 @@ class Tuner(Step):
         batches = len(eval_loader) if eval_loader else 0
         self.state = TunerState(epochs, 0, len(loader), batches, accumulate=self.state.accumulate)
         self.stop_training = self.changed = False
-        self.saved, self._updating = None, False
+        self.saved, self.updating = None, False
         self.tell.due('')
-        for callback in self.callbacks:
-            callback.check(self)
         with terminable() as self._termination:
-            self._run(epochs, resume)
+            with self.meet.listening(self._termination):
+                for callback in self.callbacks:
+                    callback.check(self)
+                self._run(epochs, resume)
 
     def _run(self, epochs: int, resume: str | Path | None) -> None:
         self.begin(self.loader)
@@ -171,6 +179,7 @@ class Tuner(Step):
                     break
                 self.state.epoch = epoch
                 self._epoch()
+                self.stop_training = self.meet(self.stop_training)
             self._finish()
             self._tell('on_fit_end')
         except KeyboardInterrupt as stop:
@@ -186,7 +195,7 @@ class Tuner(Step):
     @property
     def whole(self) -> bool:
         """Whether the training is worth saving as it stands: not within an update, and its loss is finite."""
-        return not self._updating and (not self.state.losses or math.isfinite(self.state.losses[-1]))
+        return not self.updating and (not self.state.losses or math.isfinite(self.state.losses[-1]))
 
     def _interrupted(self, what: str) -> None:
         self._termination.saving = True
@@ -207,6 +216,10 @@ class Tuner(Step):
                 if callback.finish(self):
                     self.changed = self.state.finished = True
             self.tell.due('')
+        self.meet()
+        if self.world.size > 1:
+            apart.agree(self)
+        self.meet.close()
         if self.state.finished:
             self._tell('measure')
 
@@ -238,6 +251,7 @@ class Tuner(Step):
             state.batch_index = place
             self._set_rates()
             self._tell('on_train_batch_begin')
+            self.meet()
             try:
                 self._advance(inputs, codes)
             except Exception as error:
@@ -253,13 +267,13 @@ class Tuner(Step):
     def _advance(self, inputs: Inputs, codes: Codes) -> None:
         state = self.state
         with deferred():
-            self._updating = True
+            self.updating = True
             state.loss = self.step(inputs, codes)
             state.losses.append(state.loss)
             ended = state.step % state.num_batches_train == 0
             if ended if self.scheduler_step == 'epoch' else not state.pending:
                 self.step_scheduler()
-            self._updating = False
+            self.updating = False
             self.tell.due('on_train_batch_end')  # also where what was held back comes now
 
     def _validate(self, loader: Loader) -> float:
@@ -282,6 +296,9 @@ class Tuner(Step):
         self.memory = self.objective.memory(self.dim, loader.blank(), loader.layout)
         self.setup(loader.layout)
         self._set_rates()
+        if self.world.size > 1:
+            self.meet()
+            apart.check(self)
 
     def _tell(self, hook: str, *arguments: Any) -> None:
         self.tell(hook, *arguments)

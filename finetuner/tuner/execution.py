@@ -21,7 +21,7 @@ LARGE = 5_000_000
 
 @dataclass(frozen=True)
 class Execution:
-    """How the model is run in training mode; see `finetuner.fit` for what the fields mean.
+    """How the model is run in training mode; see `finetuner.fit` for what the fields mean. `devices` are all of them.
 
     >>> str(Execution('bf16', compile=True))
     'bf16, compiled'
@@ -31,15 +31,22 @@ class Execution:
     compile: bool = False
     gradient_checkpointing: bool = False
     group_by_length: bool = True
+    devices: int = 1
 
     def __str__(self) -> str:
         said = ['float32' if self.precision == '32' else {'16': 'float16'}.get(self.precision, self.precision)]
         said += ['compiled'] if self.compile else []
-        return ', '.join(said + (['gradient checkpointing'] if self.gradient_checkpointing else []))
+        said += ['gradient checkpointing'] if self.gradient_checkpointing else []
+        return ', '.join(said + ([f'{self.devices} devices'] if self.devices > 1 else []))
 
 
 def resolve(
-    precision: Any, compile: Any, gradient_checkpointing: Any, coder: Encoder, group_by_length: Any = None
+    precision: Any,
+    compile: Any,
+    gradient_checkpointing: Any,
+    coder: Encoder,
+    group_by_length: Any = None,
+    devices: int = 1,
 ) -> Execution:
     """What was asked for, with a precision chosen where it was left open.
 
@@ -49,6 +56,7 @@ def resolve(
         gradient_checkpointing: as in `finetuner.fit`.
         coder: the model, placed on its device.
         group_by_length: as in `finetuner.fit`.
+        devices: how many train it, in all.
 
     Raises:
         ArgumentError: there is no such value, or the framework cannot do it here; says what to do instead.
@@ -73,7 +81,8 @@ def resolve(
         wanted = 'bf16' if _gains(part, coder) else '32'
     elif wanted != '32':
         _check(wanted, part, coder)
-    return Execution(wanted, compile, gradient_checkpointing, why is None and group_by_length is not False)
+    grouped = why is None and group_by_length is not False
+    return Execution(wanted, compile, gradient_checkpointing, grouped, devices)
 
 
 def _no_groups(coder: Encoder, compile: bool) -> str | None:

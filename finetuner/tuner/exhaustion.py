@@ -34,7 +34,7 @@ def error(tuner: Any, cause: Exception, inputs: Inputs) -> TrainingError:
         inputs: of the batch.
     """
     layout = tuner.loader.layout
-    size = tuner.mini_batch_size if tuner.chunked else layout.items
+    size = tuner.mini_batch_size if tuner.chunked else tuner.here
     logger.info('Out of memory: trying how much of the batch fits.')
     _forget(cause)
     fits = _fitting(tuner, inputs, size)
@@ -59,7 +59,7 @@ def error(tuner: Any, cause: Exception, inputs: Inputs) -> TrainingError:
     elif fits:
         hint = (
             f'With {fits} items at a time it fits, as was tried with this batch: mini_batch_size={fits} learns the '
-            f'same, batch_size={max(fits // layout.width, 1)} makes smaller batches.'
+            f'same, batch_size={max(fits * tuner.world.size // layout.width, 1)} makes smaller batches.'
         )
     else:
         hint = 'Not even one item fits: take a smaller model, or shorter or smaller inputs.'
@@ -75,7 +75,7 @@ def _fitting(tuner: Any, inputs: Inputs, size: int) -> int | None:
         try:
             tuner.encoder.assign(tuner.good[0])  # what JAX was given to update is gone
             tuner.reseed(0)
-            _, part = next(chunks(inputs, tuner.loader.layout.items, size))
+            _, part = next(chunks(inputs, tuner.here, size))
             tuner.attempt(part)
             return size
         except Exception as again:

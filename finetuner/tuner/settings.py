@@ -81,6 +81,7 @@ def _settings(tuner: Any) -> dict[str, Any]:
         'precision': None if tuner.execution.precision == '32' else tuner.execution.precision,
         'compile': tuner.execution.compile or None,
         'group_by_length': None if tuner.execution.group_by_length else False,
+        'devices': tuner.execution.devices if tuner.execution.devices > 1 else None,
         'learning_rate': tuner.optimization.learning_rate,
         'schedule': str(tuner.optimization.schedule),
         'loss_optimizer': _of_loss(tuner.loss_optimization) if tuner.learned() else None,

@@ -18,13 +18,14 @@ from finetuner.errors import ArgumentError
 from finetuner.inference import Encoder
 from finetuner.losses.objective import Objective
 from finetuner.shortening import in_groups
-from finetuner.tuner import rates
+from finetuner.tuner import apart, rates
 from finetuner.tuner.chunks import chunks
 from finetuner.tuner.execution import Execution
 from finetuner.tuner.interruption import deferred
 from finetuner.tuner.schedule import Optimization
 from finetuner.tuner.state import TunerState
 from finetuner.typing import Codes, Inputs, Layout, Tensor
+from finetuner.world import World
 
 
 class Step(ABC):
@@ -43,20 +44,29 @@ class Step(ABC):
     scales: dict[str, float]
     groups: dict[str, tuple[float, list[str]]]
     rows: dict[str, int]
+    world: World
     ops: Any
 
     @property
     def chunked(self) -> bool:
         """Whether a batch goes through the model in more than one chunk."""
-        return self.mini_batch_size is not None and self.loader.layout.items > self.mini_batch_size
+        return self.mini_batch_size is not None and self.here > self.mini_batch_size
+
+    @property
+    def here(self) -> int:
+        """The items of a batch that this process reads and embeds."""
+        return self.world.share(self.loader.layout.items)
 
     def step(self, inputs: Inputs, codes: Codes) -> Any:
         """Train on a batch of the loader, in chunks if it must be; gives the loss, as anything `float` reads.
 
         The weights are updated if `state.completes`: by the mean of the slopes of the batches of this update.
         """
-        self._reseed()
-        loss = self.step_in_chunks(inputs, codes) if self.chunked else self.train_step(inputs, codes)
+        self.reseed_chunk()
+        if self.world.size > 1:
+            loss = apart.step(self, inputs, codes)
+        else:
+            loss = self.step_in_chunks(inputs, codes) if self.chunked else self.train_step(inputs, codes)
         self.state.step += 1
         return loss
 
@@ -66,11 +76,11 @@ class Step(ABC):
         embeddings = []
         with self.statistics_kept():
             for number, (_, part) in enumerate(parts):
-                self._reseed(number)
+                self.reseed_chunk(number)
                 embeddings.append(self.forward(part))
         loss, slopes = self.derivative(self.ops.concatenate(embeddings), codes)
         for number, (place, part) in enumerate(parts):
-            self._reseed(number)
+            self.reseed_chunk(number)
             self.pull(part, slopes[place], update=number == len(parts) - 1 and self.state.completes)
         return loss
 
@@ -159,8 +169,10 @@ class Step(ABC):
         self.set_rates({name: scale * rate for name, (scale, _) in self.groups.items()} | {'loss': of_loss})
         state.learning_rates = self.rates()
 
-    def _reseed(self, chunk: int = 0) -> None:
-        self.reseed(int(np.random.SeedSequence((self.seed, self.state.step, chunk)).generate_state(1)[0]))
+    def reseed_chunk(self, chunk: int = 0) -> None:
+        """Seed every generator for a chunk of the present batch: in every process another seed."""
+        own = (self.world.rank,) if self.world.rank else ()
+        self.reseed(int(np.random.SeedSequence((self.seed, self.state.step, chunk, *own)).generate_state(1)[0]))
 
     @abstractmethod
     def setup(self, layout: Layout) -> None:

@@ -20,7 +20,7 @@ from finetuner.errors import ArgumentError, DataError, FinetunerError, whole_num
 from finetuner.losses import registry
 from finetuner.losses.base import Loss
 from finetuner.tailor.needed import as_needed
-from finetuner.tuner import execution, guide as guides, optimizers, schedule
+from finetuner.tuner import devices as spread, execution, guide as guides, optimizers, schedule
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.callbacks.evaluation import EvaluationCallback
 from finetuner.tuner.callbacks.guard import Guard
@@ -51,6 +51,7 @@ MEASURING = (EvaluationCallback, Guard, HistoryLogger, Monitor, Tracker, Trainin
 HISTORIES: WeakKeyDictionary[Any, History] = WeakKeyDictionary()
 
 
+@spread.together
 def train(
     model: Any,
     train_data: Any,
@@ -92,6 +93,9 @@ def train(
     compile: bool,
     gradient_checkpointing: bool,
     group_by_length: bool | None,
+    devices: int | None,
+    num_nodes: int | None,
+    strategy: str | None,
     seed: int | None,
     resume: str | Path | None,
     val_split: float | None,
@@ -100,6 +104,8 @@ def train(
 ) -> tuple[Any, History]:
     """Tune `model` in place, or what Tailor makes of it; the arguments are those of `finetuner.fit`."""
     coder = inference.encoder(model)
+    world, n_devices = spread.join(coder, device, devices, num_nodes, strategy)
+    device = world.device or device
     of_csv = {'csv_options': csv_options, 'allow_urls': allow_urls or None}
     reading: dict[str, Any] = {name: value for name, value in of_csv.items() if value is not None}
     reading['supervision'] = supervision
@@ -119,7 +125,7 @@ def train(
     seed = whole_number('seed', SEED if seed is None else seed, 0)
     epochs = whole_number('epochs', (3 if transformer else 10) if epochs is None else epochs, 1)
     accumulate = whole_number('accumulate', accumulate, 1)
-    watching = _watching(callbacks)
+    watching = [one for one in _watching(callbacks) if not (world.rank and one.writes)]
     planned = course(
         coder.framework,
         optimizer=optimizer,
@@ -162,6 +168,7 @@ def train(
     of_views: dict[str, Any] = settings | {'preprocess_fn': preprocess_fn, 'augmentation': views.augmentation}
     loader = make_loader(records, objective, **of_views)
     planned.schedule.check(epochs, -(-len(loader) // accumulate))
+    here = spread.share(loader, world, kind)
     eval_loader = None
     if judged is not None:
         try:
@@ -206,12 +213,12 @@ def train(
         watching.insert(0, DropoutViews())
     mini_batch_size = in_chunks(mini_batch_size, settings['batch_size'], loader, kind)
     inputs, _ = next(iter(loader.epoch(0)))
-    _, first = next(chunks(inputs, loader.layout.items, mini_batch_size))
+    _, first = next(chunks(inputs, here, mini_batch_size))
     general, model = model, as_needed(coder, first, to_embedding_model, seed=seed, **tailoring)
     if model is not general:
         coder = inference.encoder(model)
     coder.place(device)  # not the general model, which stays where it is
-    running = execution.resolve(precision, compile, gradient_checkpointing, coder, group_by_length)
+    running = execution.resolve(precision, compile, gradient_checkpointing, coder, group_by_length, n_devices)
     dim = coder.embed(first).shape[1]  # refuses a model that gives no vectors, before anything is trained
     if not coder.trainable() and not any(callback.unfreezes for callback in watching):
         raise ArgumentError('Every weight of the model is frozen: there is nothing to train. Unfreeze some.')
@@ -273,17 +280,19 @@ def train(
     HISTORIES[model] = history = History.of(tuner.state)
     if refit:
         watched = next(callback for callback in watching if isinstance(callback, Guard))
-        if watched.epoch:
-            logger.info('Training anew on all data, for %d epochs.', watched.epoch)
+        longest = world.most(0 if world.rank else watched.epoch)  # as the first process found
+        if longest:
+            logger.info('Training anew on all data, for %d epochs.', longest)
             trained, ended = coder.weights(), False
             try:
                 again = make_loader(everything, objective, **of_views)
-                planned.schedule.check(watched.epoch, -(-len(again) // accumulate))
+                spread.share(again, world, [])
+                planned.schedule.check(longest, -(-len(again) // accumulate))
                 coder.assign(watched.initial)
                 anew = tuner_of(again, [one for one in watching if not isinstance(one, MEASURING)], of_all)
                 anew.fresh, anew.again = tuner.fresh, True
-                anew.fit(again, watched.epoch)
-                ended = anew.stop_training or len(anew.state.history) == watched.epoch
+                anew.fit(again, longest)
+                ended = anew.stop_training or len(anew.state.history) == longest
             except FinetunerError as error:
                 logger.warning('%s', error)
             finally:

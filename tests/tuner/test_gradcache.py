@@ -122,7 +122,7 @@ def test_dropout_is_the_same_in_both_passes(backend):
                 coder.assign(weights)
                 embeddings = []
                 for number, (_, part) in enumerate(chunks(inputs, layout.items, tuner.mini_batch_size)):
-                    tuner._reseed(number)
+                    tuner.reseed_chunk(number)
                     embeddings.append(tuner.ops.to_numpy(tuner.ops.asarray(tuner.forward(part))))
                 return float(tuner.objective(np.concatenate(embeddings).astype(float), codes, layout))
 

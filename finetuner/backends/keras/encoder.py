@@ -15,6 +15,7 @@ from finetuner.backends.keras import parts, stop  # noqa: F401, so that Keras kn
 from finetuner.backends.keras.calls import spread
 from finetuner.backends.keras.compiling import compiled
 from finetuner.backends.keras.places import freeze, places
+from finetuner.backends.keras.replicas import lay
 from finetuner.errors import CheckpointError
 from finetuner.tailor.layers import topmost
 from finetuner.typing import Inputs
@@ -45,6 +46,7 @@ class Encoder(inference.Encoder):
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
+        self.devices: Any = None  # several, while a training lays the model on them
         self.shell = Shell(model)
         self.shell.compile(jit_compile=keras.backend.backend() == 'jax')
 
@@ -62,8 +64,17 @@ class Encoder(inference.Encoder):
         A scope that names the device in another way than the weights do would cut gradients off on the torch engine.
         """
         place = 'cpu' if keras.backend.backend() == 'torch' else 'cpu:0'
-        with compiled(self.model), keras.device(place) if self.device == 'cpu' and _has_gpu() else nullcontext():
+        where = keras.device(place) if self.device == 'cpu' and _has_gpu() else nullcontext()
+        with compiled(self.model), self.devices.scope() if self.devices else where:
             yield
+
+    def lay(self, on: Any) -> None:
+        """Lay the model on several devices, or back on one."""
+        if on is not self.devices:
+            self.devices = on
+            lay(self.model.variables, on)
+            with self.scope():
+                self.shell.compile(jit_compile=True)  # what is compiled is for the devices of before
 
     def native(self, inputs: Inputs) -> Inputs:
         """Arrays and tensors of any library as numpy arrays, which Keras takes to its engine."""

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from finetuner.backends.keras import execution
+from finetuner.backends.keras import execution, replicas
 from finetuner.backends.keras.encoder import SEED, Encoder, Shell, array
 from finetuner.backends.keras.gradcache import Chunk, Embeddings, Sums
 from finetuner.backends.keras.optimizers import Grouped, made
@@ -67,6 +67,7 @@ class Tuner(base.Tuner):
     def setup(self, layout: Layout) -> None:
         self.layout = layout
         self.set: dict[str, float] = {}
+        self.encoder.lay(replicas.several(self.execution.devices))
         with self.encoder.scope():
             learned = self.objective.parameters(self.dim, layout.n_classes, self.means)
             model = self.encoder.model
@@ -94,6 +95,7 @@ class Tuner(base.Tuner):
             state.assign(value)
         if chance is not None:
             _torch().set_rng_state(chance)
+        self.encoder.lay(None)
 
     def remake(self) -> None:
         slots = {id(v): self._slots(v) for v in self.trained}

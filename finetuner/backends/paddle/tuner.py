@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from finetuner.backends.paddle import execution, ops, optimizers, paddle, parts
+from finetuner.backends.paddle import execution, ops, optimizers, paddle, parts, processes
 from finetuner.backends.paddle.encoder import Encoder
 from finetuner.backends.paddle.tailor import stands_still
 from finetuner.inference import checked
@@ -17,7 +17,7 @@ from finetuner.typing import Codes, Inputs, Layout
 SLOPE = 'slope'  # of a weight, in a checkpoint between the batches of an update
 
 
-class Tuner(base.Tuner):
+class Tuner(processes.Several, base.Tuner):
     """Trains a Paddle layer; what the loss learns is kept outside of it."""
 
     encoder: Encoder
@@ -81,12 +81,15 @@ class Tuner(base.Tuner):
             self._update()
         return loss
 
-    @contextmanager
-    def statistics_kept(self) -> Iterator[None]:
+    def _statistics(self) -> list[Any]:
         # Paddle's own statistics are parameters without slope, and vectors. So are frozen biases, which does no harm.
         still = [p for p in self.encoder.model.parameters() if p.stop_gradient and p.ndim < 2]
         found = [*self.encoder.model.buffers(), *still]
-        kept = [(value, value.clone()) for value in found if value._is_initialized()]  # that of an LSTM may never be
+        return [value for value in found if value._is_initialized()]  # that of an LSTM may never be
+
+    @contextmanager
+    def statistics_kept(self) -> Iterator[None]:
+        kept = [(value, value.clone()) for value in self._statistics()]
         try:
             yield
         finally:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from finetuner.backends.torch import execution, ops
+from finetuner.backends.torch import execution, ops, processes
 from finetuner.backends.torch.encoder import Encoder
 from finetuner.backends.torch.tailor import stands_still
 from finetuner.inference import checked
@@ -20,7 +20,7 @@ from finetuner.typing import Codes, Inputs, Layout
 SLOPE = 'slope'  # of a weight, in a checkpoint between the batches of an update
 
 
-class Tuner(base.Tuner):
+class Tuner(processes.Several, base.Tuner):
     """Trains a module; what the loss learns is kept outside of it."""
 
     encoder: Encoder
@@ -30,11 +30,12 @@ class Tuner(base.Tuner):
         self.layout = layout
         device = torch.device(self.encoder.device)
         less = self.execution.precision != '32'
-        fabric = Fabric(
-            accelerator=device.type,
-            devices=[device.index or 0] if device.type == 'cuda' else 1,
-            plugins=[execution.Autocast(self.execution.precision, device.type)] if less else None,
-        )
+        plugins: list[Any] = [execution.Autocast(self.execution.precision, device.type)] if less else []
+        if self.world.size > 1:
+            fabric = self.world.fabric(plugins)
+        else:
+            one = [device.index or 0] if device.type == 'cuda' else 1
+            fabric = Fabric(accelerator=device.type, devices=one, plugins=plugins)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.execution.precision == '16')
         initial = self.objective.parameters(self.dim, layout.n_classes, self.means)
         self.parameters = {

@@ -12,10 +12,12 @@ class Callback:
     Attributes:
         unfreezes: whether it makes weights train that are frozen.
         judges: whether its `finish` comes after those of all others, for it judges what they made.
+        writes: whether all it does is to write what it sees: of processes that train together the first has it alone.
     """
 
     unfreezes = False
     judges = False
+    writes = False
 
     def check(self, tuner: Any) -> None:
         """Before anything is trained: raise an ArgumentError for what cannot work."""

@@ -22,6 +22,8 @@ class BestModelCheckpoint(Monitor):
         verbose: whether to say when it saves.
     """
 
+    writes = True
+
     def __init__(
         self,
         *,

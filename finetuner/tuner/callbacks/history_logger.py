@@ -27,6 +27,8 @@ class HistoryLogger(Callback):
         ArgumentError: it ends in anything else.
     """
 
+    writes = True
+
     def __init__(self, *, path: str | Path | None = None) -> None:
         if path is not None and Path(path).suffix not in FORMATS:
             raise ArgumentError(f'path={str(path)!r}: expected a name that ends in {" or ".join(FORMATS)}.')

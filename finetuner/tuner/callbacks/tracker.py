@@ -29,6 +29,8 @@ class Tracker(Callback):
         ArgumentError: an argument is impossible.
     """
 
+    writes = True
+
     def __init__(
         self, *, every_n_steps: int = 10, metrics_logger_step: str = 'epoch', log_zero_shot: bool = True
     ) -> None:

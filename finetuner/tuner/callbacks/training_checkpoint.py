@@ -30,6 +30,8 @@ class TrainingCheckpoint(Callback):
         ArgumentError: a number is below 1.
     """
 
+    writes = True
+
     def __init__(
         self,
         *,
