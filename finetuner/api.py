@@ -27,7 +27,7 @@ def fit(
     eval_data: Any = None,
     *,
     epochs: int | None = None,
-    batch_size: int | None = None,
+    batch_size: int | str | None = None,
     mini_batch_size: int | None = None,
     accumulate: int = 1,
     loss: Any = None,
@@ -38,7 +38,7 @@ def fit(
     miner_options: dict[str, Any] | None = None,
     optimizer: str | None = None,
     optimizer_options: dict[str, Any] | None = None,
-    learning_rate: float | None = None,
+    learning_rate: float | str | None = None,
     configure_optimizer: Callable[[Any], Any] | None = None,
     scheduler: str | None = None,
     scheduler_options: dict[str, Any] | None = None,
@@ -94,7 +94,8 @@ def fit(
             pairs, scored pairs, or nothing but items.
         eval_data: the like, never trained on: gives `val_loss`, and retrieval metrics before and after.
         epochs: how often all data are seen; 10, or 3 for transformers.
-        batch_size: items in a batch (rows for pairs and scores); 64.
+        batch_size: items in a batch (rows for pairs and scores); 64, in chunks if they do not fit into memory.
+            'largest' looks for the largest that fits, of 64, 128 and so on, such that an epoch keeps ten batches.
         mini_batch_size: items that are in the model at a time, for a batch larger than memory: it learns what the whole
             batch teaches, in the memory of this many, for one more forward pass. None is for whole batches.
         accumulate: batches whose slopes are averaged into one update. Each meets only itself: for negatives from more
@@ -114,7 +115,8 @@ def fit(
         optimizer_options: `weight_decay`, `beta_1`, `beta_2`, `epsilon`, `momentum`, `nesterov`, `rho` and
             `momentum_decay`, as far as the optimizer has them.
         learning_rate: the highest; 1e-3, or 1e-4 to 3e-5 for transformers by their size, 3e-3 to 1e-3 for adapters,
-            1e-5 for transformers whose views differ by dropout alone; of some optimizers a multiple of that.
+            1e-5 for transformers whose views differ by dropout alone; of some optimizers a multiple of that. 'find'
+            looks for it first, by a short training at rates that rise, of which nothing stays.
         configure_optimizer: `f(model) -> optimizer` or `(optimizer, scheduler)` of the model's framework, in place of
             the other arguments of the optimizer and the schedule.
         scheduler: 'linear', 'cosine', 'cosine_with_restarts', 'polynomial', 'constant' or 'constant_with_warmup'.

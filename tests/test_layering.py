@@ -22,6 +22,7 @@ LAYERS = [
     'finetuner.tuner.settings',
     'finetuner.tuner.state finetuner.tuner.rates finetuner.tuner.course finetuner.tuner.execution',
     'finetuner.tuner.history finetuner.tuner.checkpoint finetuner.tuner.divergence',
+    'finetuner.tuner.trial finetuner.tuner.fitting finetuner.tuner.range_test finetuner.tuner.found',
     'finetuner.tuner.callbacks finetuner.callback finetuner.tuner.callback',
     'finetuner.tuner.apart finetuner.tuner.step finetuner.tuner.base',
     'finetuner.backends.numpy | finetuner.backends.torch | finetuner.backends.keras | finetuner.backends.paddle',

@@ -156,7 +156,8 @@ class Tuner(Step):
         """
         self.loader, self.eval_loader = loader, eval_loader
         batches = len(eval_loader) if eval_loader else 0
-        self.state = TunerState(epochs, 0, len(loader), batches, accumulate=self.state.accumulate)
+        accumulate, found = self.state.accumulate, self.state.found
+        self.state = TunerState(epochs, 0, len(loader), batches, accumulate=accumulate, found=found)
         self.stop_training = self.changed = False
         self.saved, self.updating = None, False
         self.tell.due('')

@@ -1,6 +1,8 @@
 """A training on disk: weights, optimizer, what the loss learned, and the state; enough to go on as if nothing was."""
 
+import json
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,16 @@ def load(tuner: Any, folder: str | Path) -> Path:
     if one and any(path != folder for path in numbered(folder.parent)):
         hint = f' There are others: resume={str(folder.parent)!r} takes the newest whole one.'
     raise CheckpointError(f'Cannot resume from {folder}: {" ".join(damage)}{hint}')
+
+
+def told(folder: str | Path) -> dict[str, Any]:
+    """The facts of the checkpoint that `load` would take, before there is a tuner; none where there is none."""
+    one = Path(folder)
+    for choice in [one] if (one / artifact.MANIFEST).exists() else numbered(one)[::-1]:
+        with suppress(CheckpointError):
+            files = [choice / name for name in artifact.verify(choice)]
+            return {path.stem: json.loads(path.read_text()) for path in files if path.suffix == '.json'}
+    return {}
 
 
 def numbered(folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """How a model is trained: optimizer, schedule and the rates of its parts, as the arguments of `fit` say."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from finetuner.errors import ArgumentError, enumerated
@@ -16,6 +16,8 @@ from finetuner.tuner.schedule import Optimization, Schedule, scheduled
 from finetuner.typing import Inputs
 
 DECAY = 'layer_wise_lr_decay'
+FIND = 'find'
+"""The learning rate that stands for one that is looked for."""
 _POSITIVE = number(above=0)
 _PART = number(above=0, most=1)
 
@@ -31,6 +33,7 @@ class Course:
         learning_rate: the highest; None where the model decides.
         decay: the rate of a block as a part of that of the block above it; None where all learn alike.
         head: the rate of what Tailor attached; None for that of the model.
+        finds: whether the highest is looked for by a range test.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Course:
     learning_rate: float | None
     decay: float | None
     head: float | None
+    finds: bool = False
 
     def optimization(self, usual: float) -> Optimization:
         """The optimizer with its numbers.
@@ -51,6 +55,10 @@ class Course:
         longer = 1 / (1 - self.options.get('momentum', 0))
         rate = self.learning_rate or usual * optimizers.OPTIMIZERS[self.name].factor / longer
         return optimizers.optimization(self.name, self.options, rate, self.schedule)
+
+    def known(self, rate: float | None) -> 'Course':
+        """The same at a rate that was found, if one was."""
+        return self if rate is None or not self.finds else replace(self, learning_rate=rate, finds=False)
 
     def described(self, chosen: Optimization) -> str:
         """For people: the optimizer, its rate and its schedule."""
@@ -113,7 +121,7 @@ def course(
     *,
     optimizer: str | None,
     optimizer_options: dict[str, Any] | None,
-    learning_rate: float | None,
+    learning_rate: float | str | None,
     configure_optimizer: Callable[[Any], Any] | None,
     scheduler: str | None,
     scheduler_options: dict[str, Any] | None,
@@ -126,7 +134,7 @@ def course(
     Raises:
         ArgumentError: one is unknown or impossible, or two cannot be had together.
     """
-    rates = {'learning_rate': learning_rate, 'head_learning_rate': head_learning_rate}
+    rates: dict[str, Any] = {'learning_rate': learning_rate, 'head_learning_rate': head_learning_rate}
     ours = {
         'optimizer': optimizer,
         'optimizer_options': optimizer_options,
@@ -140,6 +148,15 @@ def course(
         raise ArgumentError(f'configure_optimizer={configure_optimizer!r}: expected a function, lambda model: …')
     if configure_optimizer is not None and given:
         raise ArgumentError(f'configure_optimizer makes the optimizer and its schedule: leave {enumerated(given)} out.')
+    if (finds := learning_rate == FIND) and head_learning_rate is not None:
+        raise ArgumentError(
+            f'learning_rate={FIND!r} finds one rate for the whole model, and head_learning_rate={head_learning_rate!r} '
+            f'is one for a part of it: leave it out, or give learning_rate a number.'
+        )
+    if finds:
+        rates['learning_rate'] = None
+    elif isinstance(learning_rate, str):
+        raise ArgumentError(f'learning_rate={learning_rate!r}: expected a positive number, such as 1e-3, or {FIND!r}.')
     for name, value in rates.items():
         if value is not None:
             rates[name] = float(_POSITIVE(name, value))
@@ -155,4 +172,5 @@ def course(
         rates['learning_rate'],
         None if decay is None else float(_PART(DECAY, decay)),
         rates['head_learning_rate'],
+        finds,
     )

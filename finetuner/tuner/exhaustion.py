@@ -36,7 +36,7 @@ def error(tuner: Any, cause: Exception, inputs: Inputs) -> TrainingError:
     layout = tuner.loader.layout
     size = tuner.mini_batch_size if tuner.chunked else tuner.here
     logger.info('Out of memory: trying how much of the batch fits.')
-    _forget(cause)
+    forget(cause)
     fits = _fitting(tuner, inputs, size)
     state = 'The model has the weights from before this epoch again.'
     try:
@@ -79,15 +79,15 @@ def _fitting(tuner: Any, inputs: Inputs, size: int) -> int | None:
             tuner.attempt(part)
             return size
         except Exception as again:
-            _forget(again)
+            forget(again)
             if not is_out_of_memory(again):
                 return None
         size //= 2
     return 0
 
 
-def _forget(error: BaseException | None) -> None:
-    # The frames that an error came through hold what fills the memory.
+def forget(error: BaseException | None) -> None:
+    """Let go of what fills the memory: the frames that an error came through hold it."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

@@ -29,6 +29,9 @@ class History:
         examples: what an EvaluationCallback with `gather_examples` kept, one dict a query: `query`, `metric`, `before`
             and `after` (its value), `found_before` and `found_after` (what was found, nearest first) and
             `right_before` and `right_after` (whether it is relevant).
+        found: what was found by trying before the training, where it was asked for or needed: `batch_size`,
+            `mini_batch_size`, `learning_rate`; and with the latter, of the range test, the `usual` rate, and for every
+            update its rate (`rates`), its loss (`losses`) and the smoothed loss (`smooth`).
     """
 
     before: dict[str, float]
@@ -37,12 +40,14 @@ class History:
     verdict: dict[str, Any] = field(default_factory=dict)
     steps: list[dict[str, Any]] = field(default_factory=list)
     examples: list[dict[str, Any]] = field(default_factory=list)
+    found: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, state: TunerState) -> 'History':
         """The history in a state."""
         before, after, verdict = dict(state.before), dict(state.after), dict(state.verdict)
-        return cls(before, list(state.history), after, verdict, list(state.steps), list(state.examples))
+        epochs, steps, examples = list(state.history), list(state.steps), list(state.examples)
+        return cls(before, epochs, after, verdict, steps, examples, dict(state.found))
 
     @property
     def after(self) -> dict[str, float]:
@@ -64,10 +69,7 @@ class History:
             ArgumentError: there is nothing to draw, or no metric of that name.
             MissingExtraError: matplotlib is not installed.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ModuleNotFoundError as error:
-            raise MissingExtraError("Pictures are drawn by matplotlib: pip install 'finetuner[plot]'") from error
+        figure_of = _figure()
         if not self.epochs:
             raise ArgumentError('No epoch was trained to its end: there is nothing to draw.')
         losses = [name for name in LOSSES if name in self.epochs[0]]
@@ -75,7 +77,7 @@ class History:
             if name not in self.before:
                 raise ArgumentError(f'metrics: {name!r} was not measured. {nearest(name, self.before)}')
         chosen = [name for name in self.before if metrics is None or name in metrics]
-        figure = Figure(figsize=(10 if chosen else 5, 4), layout='constrained')
+        figure = figure_of(figsize=(10 if chosen else 5, 4), layout='constrained')
         panels = figure.subplots(1, 2 if chosen else 1, squeeze=False)[0]
         numbers = [record['epoch'] + 1 for record in self.epochs]
         for name in losses:
@@ -91,11 +93,33 @@ class History:
             panel.set(title=title, xlabel='epoch')
             panel.xaxis.get_major_locator().set_params(integer=True)
             panel.legend(fontsize='small')
-        try:
-            figure.savefig(path, dpi=120)
-        except ValueError as error:  # a format that matplotlib does not know
-            raise ArgumentError(f'{path}: expected a name that ends in .png, .svg or .pdf.') from error
-        return Path(path)
+        return _saved(figure, path)
+
+    def plot_range_test(self, path: str | Path = 'range_test.png') -> Path:
+        """Draw the loss over the learning rates of the range test, with the one that was taken and the usual one.
+
+        Args:
+            path: as in `plot`.
+
+        Returns:
+            `path`.
+
+        Raises:
+            ArgumentError: there was no range test.
+            MissingExtraError: matplotlib is not installed.
+        """
+        figure_of = _figure()
+        if 'rates' not in self.found:
+            raise ArgumentError("There was no range test: nothing to draw. fit(…, learning_rate='find') makes one.")
+        figure = figure_of(figsize=(5, 4), layout='constrained')
+        panel, seen = figure.subplots(), self.found
+        (line,) = panel.plot(seen['rates'], seen['losses'], '.', markersize=3)
+        panel.plot(seen['rates'], seen['smooth'], color=line.get_color(), label='loss')
+        panel.axvline(seen['learning_rate'], color='C1', label=f'taken: {seen["learning_rate"]:g}')
+        panel.axvline(seen['usual'], color='grey', linestyle=':', label=f'usual: {seen["usual"]:g}')
+        panel.set(title='range test', xlabel='learning rate', xscale='log')
+        panel.legend(fontsize='small')
+        return _saved(figure, path)
 
     def rows(self) -> list[dict[str, Any]]:
         """A flat dict an epoch, one before them with the metrics of the untrained model, and one after for `final`.
@@ -110,3 +134,19 @@ class History:
             found.append(numbers | {'epoch': record['epoch'] + 1} | rates)
         found = sorted([*found, *self.steps], key=operator.itemgetter('epoch'))
         return [*found, {'epoch': len(self.epochs), **self.final}] if self.final else found
+
+
+def _figure() -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("Pictures are drawn by matplotlib: pip install 'finetuner[plot]'") from error
+    return Figure
+
+
+def _saved(figure: Any, path: str | Path) -> Path:
+    try:
+        figure.savefig(path, dpi=120)
+    except ValueError as error:  # a format that matplotlib does not know
+        raise ArgumentError(f'{path}: expected a name that ends in .png, .svg or .pdf.') from error
+    return Path(path)

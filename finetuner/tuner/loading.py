@@ -43,10 +43,24 @@ def make_loader(
     Raises:
         DataError, ArgumentError: there can be no batch that teaches anything; says why.
     """
-    pairs = any(getattr(loss, 'candidates', 'items') == 'items' for loss in objective.members())
     dataset = Dataset(records, preprocess_fn, classes if knows_classes(objective) else None, augmentation)
-    sampler = make_sampler(dataset, batch_size, num_items_per_class=num_items_per_class, pairs=pairs, seed=seed)
+    sampler = make_sampler(
+        dataset, batch_size, num_items_per_class=num_items_per_class, pairs=_pairs(objective), seed=seed
+    )
     return Loader(dataset, sampler, collate_fn=collate_fn, num_workers=num_workers, seed=seed, lots=objective.lots)
+
+
+def resized(loader: Loader, objective: Objective, batch_size: int, num_items_per_class: int | None) -> Loader:
+    """The same data in batches of another size; as `make_loader`."""
+    data, seed = loader.dataset, loader.seed
+    sampler = make_sampler(
+        data, batch_size, num_items_per_class=num_items_per_class, pairs=_pairs(objective), seed=seed
+    )
+    return Loader(data, sampler, loader.collate_fn, loader.num_workers, seed, objective.lots)
+
+
+def _pairs(objective: Objective) -> bool:
+    return any(getattr(loss, 'candidates', 'items') == 'items' for loss in objective.members())
 
 
 def knows_classes(objective: Objective) -> bool:
@@ -76,10 +90,15 @@ def in_chunks(size: Any, batch_size: int, loader: Loader, layers: list[str]) -> 
             f'mini_batch_size={whole}, and a batch has no more than {items} items: expected a part of it. '
             f'Give a larger batch_size, or leave mini_batch_size out.'
         )
-    norms = sorted({name for name in layers if 'BatchNorm' in name})
+    norms = by_batch(layers)
     if norms and whole < loader.layout.items:
         logger.warning(
             'The model has %s, which normalises every chunk of mini_batch_size=%d items by itself: it learns something '
             'else than from whole batches. LayerNorm would not.', enumerated(norms), whole,
         )  # fmt: skip
     return whole
+
+
+def by_batch(layers: list[str]) -> list[str]:
+    """Which of the class names of a model's layers normalise by batch."""
+    return sorted({name for name in layers if 'BatchNorm' in name})

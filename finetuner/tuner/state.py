@@ -26,6 +26,7 @@ class TunerState:
         steps: one dict for every moment within an epoch at which something was measured: `step`, `epoch` (how many were
             trained by then, such as 1.5) and metrics.
         examples: queries with what they found before and after, see `History`.
+        found: what was found by trying before the training, see `finetuner.tuner.found`.
         counters: what callbacks must remember across a resume, by their own keys.
         untold: in a checkpoint, by the hook that it was written in or interrupted in, the keys of the callbacks that
             were not told of it yet; they are when the training goes on.
@@ -49,6 +50,7 @@ class TunerState:
     history: list[dict[str, Any]] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
     examples: list[dict[str, Any]] = field(default_factory=list)
+    found: dict[str, Any] = field(default_factory=dict)
     counters: dict[str, Any] = field(default_factory=dict)
     untold: dict[str, list[str]] = field(default_factory=dict)
     losses: list[Any] = field(default_factory=list, repr=False)

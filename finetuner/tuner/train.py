@@ -13,14 +13,22 @@ from finetuner.data.batch import Loader
 from finetuner.data.csv import CSVOptions
 from finetuner.data.dataset import Dataset
 from finetuner.data.readers import read
-from finetuner.data.samplers.base import BATCH_SIZE
 from finetuner.data.split import JUDGED
 from finetuner.dispatch import load
 from finetuner.errors import ArgumentError, DataError, FinetunerError, whole_number
 from finetuner.losses import registry
 from finetuner.losses.base import Loss
 from finetuner.tailor.needed import as_needed
-from finetuner.tuner import devices as spread, execution, guide as guides, optimizers, schedule
+from finetuner.tuner import (
+    devices as spread,
+    execution,
+    found,
+    guide as guides,
+    optimizers,
+    range_test,
+    room,
+    schedule,
+)
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.callbacks.evaluation import EvaluationCallback
 from finetuner.tuner.callbacks.guard import Guard
@@ -34,7 +42,7 @@ from finetuner.tuner.chunks import chunks
 from finetuner.tuner.course import course
 from finetuner.tuner.held import guarded, held
 from finetuner.tuner.history import History
-from finetuner.tuner.loading import in_chunks, knows_classes, make_loader
+from finetuner.tuner.loading import by_batch, in_chunks, knows_classes, make_loader, resized
 from finetuner.tuner.means import class_means
 from finetuner.typing import CollateFn, PreprocessFn
 
@@ -58,7 +66,7 @@ def train(
     eval_data: Any = None,
     *,
     epochs: int | None,
-    batch_size: int | None,
+    batch_size: int | str | None,
     mini_batch_size: int | None,
     accumulate: int,
     loss: Any,
@@ -69,7 +77,7 @@ def train(
     miner_options: dict[str, Any] | None,
     optimizer: str | None,
     optimizer_options: dict[str, Any] | None,
-    learning_rate: float | None,
+    learning_rate: float | str | None,
     configure_optimizer: Callable[[Any], Any] | None,
     scheduler: str | None,
     scheduler_options: dict[str, Any] | None,
@@ -126,6 +134,7 @@ def train(
     epochs = whole_number('epochs', (3 if transformer else 10) if epochs is None else epochs, 1)
     accumulate = whole_number('accumulate', accumulate, 1)
     watching = [one for one in _watching(callbacks) if not (world.rank and one.writes)]
+    sought = found.sought(batch_size, mini_batch_size, learning_rate, resume, n_devices)
     planned = course(
         coder.framework,
         optimizer=optimizer,
@@ -137,7 +146,12 @@ def train(
         scheduler_step=scheduler_step,
         layer_wise_lr_decay=layer_wise_lr_decay,
         head_learning_rate=head_learning_rate,
-    )
+    ).known(sought.rate)
+    if planned.finds and any(callback.unfreezes for callback in watching):
+        raise ArgumentError(
+            "learning_rate='find' tries rates on the weights that train in the beginning, and a callback has others "
+            'train later: give learning_rate a number.'
+        )
     learns = any(isinstance(loss, Loss) and loss.parameters(1, 1) for loss in objective.members())
     of_loss = planned.schedule if learns else None
     learning = optimizers.for_loss(loss_optimizer, loss_optimizer_options, coder.framework, of_loss)
@@ -146,7 +160,7 @@ def train(
     guides.check(guide, objective)
     of_train, of_eval = guides.parts(guide)
     settings: dict[str, Any] = {
-        'batch_size': BATCH_SIZE if batch_size is None else batch_size,
+        'batch_size': sought.rows,
         'num_items_per_class': num_items_per_class,
         'preprocess_fn': still(preprocess_fn),
         'collate_fn': collate_fn,
@@ -191,8 +205,8 @@ def train(
                 raise type(error)(f'{what}: {error}') from error
             logger.info('There is no val_loss of what is held out: %s', error)
         if judged.kind in JUDGED and not any(isinstance(c, EvaluationCallback) for c in watching):
-            size = min(mini_batch_size, inference.BATCH_SIZE) if isinstance(mini_batch_size, int) else None
-            watching.insert(0, EvaluationCallback(judged, num_workers=num_workers, batch_size=size))
+            least = min(sought.chunk, inference.BATCH_SIZE) if isinstance(sought.chunk, int) else None
+            watching.insert(0, EvaluationCallback(judged, num_workers=num_workers, batch_size=least))
     if guard:
         watching = guarded(watching)
     if not isinstance(refit, bool):
@@ -211,7 +225,7 @@ def train(
     watching.insert(0, ProgressBarCallback())
     if views.dropout:
         watching.insert(0, DropoutViews())
-    mini_batch_size = in_chunks(mini_batch_size, settings['batch_size'], loader, kind)
+    mini_batch_size = in_chunks(sought.chunk, sought.rows, loader, kind)
     inputs, _ = next(iter(loader.epoch(0)))
     _, first = next(chunks(inputs, here, mini_batch_size))
     general, model = model, as_needed(coder, first, to_embedding_model, seed=seed, **tailoring)
@@ -219,7 +233,8 @@ def train(
         coder = inference.encoder(model)
     coder.place(device)  # not the general model, which stays where it is
     running = execution.resolve(precision, compile, gradient_checkpointing, coder, group_by_length, n_devices)
-    dim = coder.embed(first).shape[1]  # refuses a model that gives no vectors, before anything is trained
+    vectors, taken = room.measured(lambda: coder.embed(first))
+    dim = vectors.shape[1]  # refuses a model that gives no vectors, before anything is trained
     if not coder.trainable() and not any(callback.unfreezes for callback in watching):
         raise ArgumentError('Every weight of the model is frozen: there is nothing to train. Unfreeze some.')
     own = {name: settings[name] for name in ('preprocess_fn', 'collate_fn', 'num_workers')}
@@ -266,6 +281,20 @@ def train(
 
     tuner = tuner_of(loader, watching, of_train)
     tuner.fresh = model is not general
+
+    def of_size(loader: Loader) -> Callable[[int], Loader]:
+        return lambda size: resized(loader, objective, size, num_items_per_class)
+
+    rows, loader = loader.layout.rows, sought.sized(tuner, loader, of_size(loader), taken, by_batch(kind))
+    mini_batch_size, size = tuner.mini_batch_size, tuner.state.found.get('batch_size', sought.rows)
+    if loader.layout.rows != rows:
+        of_views['batch_size'] = size
+        planned.schedule.check(epochs, -(-len(loader) // accumulate))
+        eval_loader = eval_loader and of_size(eval_loader)(size)
+    if planned.finds and resume is None:
+        tuner.state.found |= range_test.find(tuner, loader, epochs * -(-len(loader) // accumulate))
+        planned = planned.known(tuner.state.found['learning_rate'])
+        tuner.optimization = optimization = planned.optimization(usual)
     logger.info(
         '%s on %s in %s · %s · %r%s · %s%s · %d batches of %d an epoch%s · %d epochs · seed %d',
         coder.framework, coder.device, running, records.summary(), objective.loss,

@@ -53,6 +53,8 @@ class Tuner(processes.Several, base.Tuner):
                 optimizer._accumulators[slot].update({name: values[name] for name in names & values.keys()})
 
     def release(self) -> None:
+        for optimizer in self.optimizers.values():
+            optimizer.clear_grad(set_to_zero=False)
         modes, chance = self.found
         for layer, training in modes:
             layer.training = training and not stands_still(layer)

@@ -66,6 +66,8 @@ class Tuner(processes.Several, base.Tuner):
         self.optimizers = {name: self.fabric.setup_optimizers(optimizer) for name, optimizer in made.items()}
 
     def release(self) -> None:
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
         modes, chance = self.found
         for module, training in modes:
             module.training = training and not stands_still(module)
