@@ -125,7 +125,8 @@ def _reckoned(tuner: Any, loader: Loader, taken: int | None) -> int:
     if len(known) < 2:
         return known[0][0] if known else 0
     (few, less), (more, most) = known
-    each, size = max(most - less, 0) / (more - few), items
+    # Where a framework takes much at first, for what it compiles, the first part seems to need more than the second.
+    each, size = (most - less) / (more - few) if most > less else most / more, items
     while size > few and most + each * (size - more) + 2 * weights > left:
         size //= 2
     return size

@@ -3,19 +3,22 @@
 import os
 import random
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import finetuner
 from finetuner.callback import GradualUnfreezing, TrainingCheckpoint
-from finetuner.errors import ArgumentError
+from finetuner.errors import ArgumentError, CheckpointError
 from finetuner.inference import encoder
 from finetuner.tuner import range_test
 from finetuner.tuner.course import course
+from finetuner.tuner.schedule import Optimization
 from tests.models import clusters, mlp
 
 ARGUMENTS = {'epochs': 2, 'batch_size': 16, 'num_items_per_class': 4, 'return_history': True}
+RATES = np.geomspace(1e-6, 0.1, 100).tolist()
 
 
 def same(ours, theirs):
@@ -23,47 +26,28 @@ def same(ours, theirs):
         np.testing.assert_array_equal(a, b, err_msg=name)
 
 
-def test_nothing_stays_but_the_rate_and_a_resumed_training_knows_it(backend, tmp_path, monkeypatch):
-    # Dropout, statistics, what a loss learns, a memory of batches and slopes that wait for an update: all is undone.
-    arguments = ARGUMENTS | {'accumulate': 2, 'loss': 'ProxyAnchorLoss', 'layer_wise_lr_decay': 0.5}
-    random.seed(1)
+def test_nothing_stays_but_the_rate(backend):
+    # Dropout, statistics, what a loss learns, and slopes that wait for an update: all is undone.
+    arguments = ARGUMENTS | {'accumulate': 2, 'loss': 'ProxyAnchorLoss'}
+    start = mlp(backend, noisy=True)
     chance = random.getstate(), np.random.get_state()[1].copy()
-    saving = TrainingCheckpoint(save_dir=tmp_path, last_k_epochs=2)
-    sought, history = finetuner.fit(
-        mlp(backend, noisy=True), clusters(), learning_rate='find', **arguments, callbacks=[saving]
-    )
+    sought, history = finetuner.fit(start, clusters(), learning_rate='find', **arguments)
     assert random.getstate() == chance[0] and (np.random.get_state()[1] == chance[1]).all()
     rate, usual = history.found['learning_rate'], history.found['usual']
-    assert usual == 1e-3 and len(history.found['rates']) == len(history.found['losses']) >= 10
+    assert rate != usual == 1e-3 and len(history.found['rates']) == len(history.found['losses']) >= 10
     given, other = finetuner.fit(mlp(backend, noisy=True), clusters(), learning_rate=rate, **arguments)
     same(sought, given)
     assert [epoch['train_loss'] for epoch in other.epochs] == [epoch['train_loss'] for epoch in history.epochs]
     assert other.found == {}
-    monkeypatch.setattr(range_test, 'find', None)
-    resumed, after = finetuner.fit(
-        mlp(backend, noisy=True, seed=7), clusters(), learning_rate='find', **arguments,
-        resume=tmp_path / 'saved_model_epoch_01',
-    )  # fmt: skip
-    same(sought, resumed)
-    assert after.found == history.found
 
 
-def test_every_framework_finds_the_same_rate(backend):
-    _, history = finetuner.fit(mlp(backend), clusters(), learning_rate='find', **ARGUMENTS | {'epochs': 1})
-    rates = history.found['rates']
-    assert len(rates) == 50 and rates[0] == 1e-6
-    assert history.found['losses'][0] == pytest.approx(2.536614, rel=1e-4)
-    place = np.searchsorted(rates, 0.00754)
-    assert rates[place - 1] <= history.found['learning_rate'] <= rates[place + 1]
+def test_every_framework_finds_the_same_and_ctrl_c_leaves_the_model_as_it_was(backend, monkeypatch):
+    model, losses = mlp(backend), []
+    before = encoder(model).weights()
 
-
-def test_ctrl_c_leaves_the_model_as_it_was(backend, monkeypatch):
-    model = mlp(backend, noisy=True)
-    before, seen = encoder(model).weights(), []
-
-    def pressed(losses):
-        seen.append(losses[-1])
-        if len(seen) == 3:
+    def pressed(seen):
+        losses[:] = seen
+        if len(seen) == 50:
             os.kill(os.getpid(), signal.SIGINT)
         return False
 
@@ -71,12 +55,28 @@ def test_ctrl_c_leaves_the_model_as_it_was(backend, monkeypatch):
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            finetuner.fit(model, clusters(), learning_rate='find', **ARGUMENTS)
+            finetuner.fit(model, clusters(), learning_rate='find', **ARGUMENTS | {'epochs': 1})
     finally:
         signal.signal(signal.SIGINT, handler)
-    assert len(seen) == 3
     for name, value in encoder(model).weights().items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
+    assert losses[0] == pytest.approx(2.536614, rel=1e-5)
+    places = range(50)
+    rates = np.geomspace(1e-6, 0.1, 50)
+    assert range_test.good(places, losses, range_test.smoothed(rates, losses)) == pytest.approx((32, 46, 49), abs=1)
+
+
+@pytest.mark.backends('torch')
+def test_a_resumed_training_knows_the_rate(tmp_path, monkeypatch):
+    saving = TrainingCheckpoint(save_dir=tmp_path, last_k_epochs=2)
+    whole, history = finetuner.fit(mlp('torch'), clusters(), learning_rate='find', **ARGUMENTS, callbacks=[saving])
+    monkeypatch.setattr(range_test, 'find', None)
+    part = tmp_path / 'saved_model_epoch_01'
+    resumed, after = finetuner.fit(mlp('torch', seed=7), clusters(), learning_rate='find', **ARGUMENTS, resume=part)
+    same(whole, resumed)
+    assert after.found == history.found
+    with pytest.raises(CheckpointError, match='learning_rate='):
+        finetuner.fit(mlp('torch'), clusters(), **ARGUMENTS, resume=part)
 
 
 @pytest.mark.backends('torch')
@@ -102,9 +102,6 @@ def test_refused(arguments, said):
         course('torch', **dict.fromkeys(names) | {'learning_rate': 'find', 'scheduler_step': 'batch'} | arguments)
 
 
-RATES = np.geomspace(1e-6, 0.1, 100).tolist()
-
-
 def seen(loss, noise=0.0):
     """The losses at the rates, with noise, and smoothed."""
     chance = np.random.default_rng(0).standard_normal(len(RATES))
@@ -112,10 +109,21 @@ def seen(loss, noise=0.0):
     return RATES, losses, range_test.smoothed(RATES, losses)
 
 
-def test_good_rates_end_where_the_loss_is_lowest():
+def test_good_rates_are_where_most_of_the_fall_is():
     # Down from 1e-4 to 1e-3 in a line, then up.
-    low, high = range_test.good(*seen(lambda x: 4 - min(max(x + 4, 0), 1) * 3 + max(x + 2.5, 0) * 5, noise=0.1))
-    assert 4e-4 < low < 9e-4 < high < 2.5e-3
+    low, best, high = range_test.good(*seen(lambda x: 4 - min(max(x + 4, 0), 1) * 3 + max(x + 2.5, 0) * 5, noise=0.1))
+    assert 2e-4 < low < 5e-4 and 9e-4 < best < 4e-3 and 4e-3 < high < 1e-2
+
+
+@pytest.mark.parametrize(('usual', 'taken'), [(1e-5, 1), (1e-3, 1e-3), (1.0, 2)])
+def test_a_usual_rate_that_is_good_stays(monkeypatch, usual, taken):
+    rates, losses, smooth = seen(lambda x: 4 - min(max(x + 4, 0), 1) * 3 + max(x + 2.5, 0) * 5)
+    monkeypatch.setattr(range_test, 'curve', lambda tuner, loader, rates: losses)
+    monkeypatch.setattr(range_test, 'smoothed', lambda rates, losses: smooth)
+    monkeypatch.setattr(range_test.np, 'geomspace', lambda *ends: rates)
+    found = range_test.find(SimpleNamespace(optimization=Optimization(learning_rate=usual)), None, 100)
+    low_best = (None, *range_test.good(rates, losses, smooth))
+    assert found['learning_rate'] == pytest.approx(low_best[taken] if isinstance(taken, int) else taken, rel=0.01)
 
 
 def test_chance_alone_is_no_fall():
@@ -126,8 +134,8 @@ def test_chance_alone_is_no_fall():
 
 def test_what_is_not_finite_in_the_end_changes_nothing_before():
     losses = seen(lambda x: 4 - min(max(x + 4, 0), 1) * 3)[1][:70]
-    found = [range_test.good(RATES, end, range_test.smoothed(RATES, end)) for end in (losses, [*losses, np.inf])]
-    assert found[0] == pytest.approx(found[1], rel=0.2)
+    lowest = [range_test.good(RATES, end, range_test.smoothed(RATES, end))[0] for end in (losses, [*losses, np.inf])]
+    assert lowest[0] == lowest[1]
 
 
 def test_the_curve_is_drawn(tmp_path):
