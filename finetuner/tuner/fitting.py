@@ -71,6 +71,8 @@ def largest(tuner: Any, loader: Loader, resized: Callable[[int], Loader], size: 
     rows, need = loader.layout.rows, _Need(tuner)
     if not need.fits(loader):
         return size, 'twice as many do not fit into memory'
+    if need.on_cpu and (room.left() is None or not need.known):
+        return size, 'this system does not say how much memory is left for more'
     while True:
         wider = resized(2 * size)
         if len(wider) < BATCHES:
@@ -85,11 +87,11 @@ def largest(tuner: Any, loader: Loader, resized: Callable[[int], Loader], size: 
 class _Need:
     # Whether an update by a batch fits. On a CPU what is known of smaller batches must promise it before it is tried.
     def __init__(self, tuner: Any) -> None:
-        self.tuner = tuner
+        self.tuner, self.on_cpu = tuner, tuner.encoder.device == 'cpu'
         self.known: list[tuple[int, int]] = []
 
     def fits(self, loader: Loader) -> bool:
-        items, left = loader.layout.items, room.left() if self.tuner.encoder.device == 'cpu' else None
+        items, left = loader.layout.items, room.left() if self.on_cpu else None
         if left is not None and self.known and self._expected(items) > left:
             return False
         done, taken = room.measured(lambda: _update(self.tuner, loader))

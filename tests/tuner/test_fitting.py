@@ -67,7 +67,7 @@ def test_what_cannot_go_in_chunks_says_what_fits(backend, small):
 
 
 def test_the_largest_batch_that_fits(backend, small, said):
-    small(170)
+    small(250)  # so that 256 would fit, and nothing be spare
     _, history = trained(mlp(backend, (10, 8)), clusters(20, 150), batch_size='largest')
     assert history.found == {'batch_size': 128}
     assert 'The largest batch: 120 rows (twice as many do not fit into memory)' in ' '.join(said().split())
@@ -96,6 +96,13 @@ def test_on_a_cpu_it_is_reckoned_from_small_parts(backend, monkeypatch):
     monkeypatch.setattr(room, 'left', lambda: 100 * 2**20)
     _, history = trained(cnn(backend, (1, 64), dim=8, side=64), data)
     assert 1 <= history.found['mini_batch_size'] <= 32
+
+
+@pytest.mark.backends('torch')
+def test_where_nobody_knows_what_is_left_nothing_is_tried(monkeypatch):
+    monkeypatch.setattr(room, 'left', lambda: None)
+    _, history = trained(mlp('torch', (10, 8)), clusters(20, 100), batch_size='largest')
+    assert history.found == {'batch_size': 64}
 
 
 LIMITED = """
