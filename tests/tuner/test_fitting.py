@@ -131,13 +131,15 @@ def test_under_a_real_limit_it_trains():
 @pytest.mark.parametrize(
     ('arguments', 'said'),
     [
-        (('large', None), "batch_size='large': expected a whole number. Did you mean 'largest'"),
-        (('largest', 8), "batch_size='largest' is the largest that is in the model as a whole"),
+        (('large', None, None), "batch_size='large': expected a whole number. Did you mean 'largest'"),
+        (('largest', 8, None), "batch_size='largest' is the largest that is in the model as a whole"),
+        (('largest', None, None, None, 2), "batch_size='largest' is looked for on one device, and 2 train together"),
+        ((None, None, 'find', None, 2), "learning_rate='find' is looked for on one device"),
     ],
 )
 def test_refused(arguments, said):
     with pytest.raises(ArgumentError, match=said):
-        found.sought(*arguments, None, None)
+        found.sought(*arguments, *[None] * (4 - len(arguments)))
 
 
 def test_the_longest_texts_are_tried():
