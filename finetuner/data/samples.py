@@ -1,10 +1,11 @@
 """Small public data sets for trying things out: scikit-learn's digits, and files that you have.
 
-`banking77`, `omniglot` and `mnist` read a folder that `FINETUNER_DATA` names, and nothing is downloaded:
+`banking77`, `omniglot`, `mnist` and `clothing` read a folder that `FINETUNER_DATA` names, and nothing is downloaded:
 
     banking77/train.csv, test.csv                   PolyAI-LDN/task-specific-datasets, CC BY 4.0
     omniglot/images_background_small1.zip           brendenlake/omniglot, MIT
     mnist/t10k-images-idx3-ubyte.gz, t10k-labels-…  the MNIST test set, CC BY-SA 3.0
+    clothing/clothing-small-160px.zip               alexeygrigorev/clothing-dataset-small, CC0 1.0, scaled down
 """
 
 import gzip
@@ -42,6 +43,11 @@ _FILES = {
     'mnist/t10k-labels-idx1-ubyte.gz': (
         'fc607395669ec21321ea83e4b82c0544b7e8e63ff5b34337c06bc0a17cc0da3c',
         'the MNIST test set, t10k-labels-idx1-ubyte.gz',
+    ),
+    'clothing/clothing-small-160px.zip': (
+        '5efd4b2da1bc288ed99b6347b60caf39db916856e6f7e839ba0a2905f01b98be',
+        'the photos of https://github.com/alexeygrigorev/clothing-dataset-small, scaled to 160 pixels, as '
+        '{train,validation}/class/file.jpg',
     ),
 }
 
@@ -100,6 +106,27 @@ def mnist() -> tuple[np.ndarray, np.ndarray]:
     images = _idx(path('mnist/t10k-images-idx3-ubyte.gz'))
     labels = _idx(path('mnist/t10k-labels-idx1-ubyte.gz'))
     return images.astype(np.float32) / 255, labels.astype(np.int64)
+
+
+def clothing(split: str = 'train') -> tuple[list[np.ndarray], list[str]]:
+    """1,100 ('train') or 341 ('validation') photos of clothes of 10 kinds: (H, W, 3) uint8 each, and labels.
+
+    The longer side of a photo has 160 pixels.
+
+    Raises:
+        DataError: the file is not there; says how to get it.
+        MissingExtraError: Pillow is not installed.
+    """
+    if split not in ('train', 'validation'):
+        raise DataError(f'clothing has no split {split!r}: expected train or validation.')
+    photos, kinds = [], []
+    with zipfile.ZipFile(path('clothing/clothing-small-160px.zip')) as archive:
+        for name in sorted(archive.namelist()):
+            folder, _, rest = name.partition('/')
+            if folder == split and name.endswith('.jpg'):
+                photos.append(image(archive.read(name)))
+                kinds.append(rest.partition('/')[0])
+    return photos, kinds
 
 
 def path(name: str) -> Path:

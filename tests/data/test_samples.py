@@ -38,6 +38,17 @@ def test_mnist(real_data, monkeypatch):
     assert labels[:5].tolist() == [7, 2, 1, 0, 4]
 
 
+def test_clothing(real_data, monkeypatch):
+    monkeypatch.setenv('FINETUNER_DATA', str(real_data))
+    photos, kinds = samples.clothing('validation')
+    assert (len(photos), len(kinds), len(set(kinds))) == (341, 341, 10)
+    assert kinds.count('t-shirt') == 81
+    assert {max(photo.shape[:2]) for photo in photos} == {160}
+    assert {(photo.dtype, photo.shape[2]) for photo in photos} == {(np.dtype(np.uint8), 3)}
+    with pytest.raises(DataError, match=r"no split 'test'"):
+        samples.clothing('test')
+
+
 def test_a_missing_or_other_file_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.delenv('FINETUNER_DATA', raising=False)
     with pytest.raises(DataError, match=r'FINETUNER_DATA is not set: get https://.*put it at .*banking77/train.csv'):
