@@ -16,8 +16,8 @@ from finetuner.evaluation.search import top_k
 
 METRICS = ('map_at_r', 'precision_at_k')
 NEW = ('dress', 'pants', 'shirt')
-TASKS = ('photos', 'kinds')
-KINDS = ('resnet', 'vit')
+CASES = ('photos resnet', 'kinds resnet', 'photos vit')
+"""What is searched, and the model."""
 SHOWN_OF = ('photos', 'resnet')
 SHOWN = 6  # queries in the picture, and results of each
 SIDE = 72  # pixels of a cell
@@ -44,7 +44,7 @@ def tuned(task: str, kind: str, seeds: int, picture: Path | None = None, **optio
     """Train with each seed, and search all photos that are not trained on with each of them.
 
     Args:
-        task: one of `TASKS`.
+        task: 'photos' or 'kinds', see `data`.
         kind: of the model, 'resnet' or 'vit'.
         seeds: how many, from 0.
         picture: where to draw what the first seed finds before and after.

@@ -33,7 +33,7 @@ PICTURE = ROOT / 'docs' / 'images' / 'clothing.png'
 SEEDS = {'torch': 3}
 """Of the other engines two: they start from the same weights and come to nearly the same."""
 CASES = [f'{task} {engine}' for engine in ENGINES for task in drawings.TASKS]
-CASES += [f'clothing-{task} {kind}' for task in photos.TASKS for kind in photos.KINDS]
+CASES += [f'clothing-{case}' for case in photos.CASES]
 PEERS = ('MNIST', 'MetricLossOnly')
 
 
