@@ -71,6 +71,7 @@ def fit(
     compile: bool = False,
     gradient_checkpointing: bool = False,
     group_by_length: bool | None = None,
+    cache_activations: bool | None = None,
     devices: int | None = None,
     num_nodes: int | None = None,
     strategy: str | None = None,
@@ -170,6 +171,9 @@ def fit(
         group_by_length: whether the texts of a batch go through the model in groups of like length, so that little
             padding is computed (PyTorch and Paddle). Which items meet does not change. None does where it is less work
             and padding does not change what the model gives, which is tried.
+        cache_activations: whether what the frozen part of a model gives, below all that trains, is computed once, kept
+            in a file and trained on; dropout in that part then rests. None does so where it can be and is worth while,
+            and says so; True refuses where it cannot; False computes it in every epoch.
         devices: on each machine, that train together on batches of `batch_size` in all. For PyTorch and Paddle these
             are processes that `torchrun`, Slurm or `paddle.distributed.launch` started, and None takes all of them; for
             Keras on jax they are those that jax sees in this process, and None takes one.
@@ -249,6 +253,7 @@ def fit(
         compile=compile,
         gradient_checkpointing=gradient_checkpointing,
         group_by_length=group_by_length,
+        cache_activations=cache_activations,
         devices=devices,
         num_nodes=num_nodes,
         strategy=strategy,

@@ -40,7 +40,7 @@ def write(
         folder: where; its parents are made.
         arrays: arrays by name, by the stem of their file.
         facts: what JSON can hold, by the stem of its file.
-        extra: a file of a framework's own format, moved into the folder.
+        extra: a file of another format, or a folder of such files, moved into the folder.
 
     Raises:
         ArgumentError: `folder` exists and is no artifact: it is not overwritten.
@@ -62,7 +62,8 @@ def write(
         for stem, value in facts.items():
             (fresh / f'{stem}.json').write_text(json.dumps(value, indent=1, default=float))  # numpy's numbers
         if extra is not None:
-            shutil.move(extra, fresh / extra.name)
+            for path in sorted(extra.iterdir()) if extra.is_dir() else [extra]:
+                shutil.move(path, fresh / path.name)
         digests = {path.name: sha256(path) for path in sorted(fresh.iterdir())}
         (fresh / MANIFEST).write_text(json.dumps({'sha256': digests}, indent=1))
         for path in fresh.iterdir():
@@ -165,11 +166,12 @@ def _tidy(folder: Path) -> None:
     # What processes left that were killed while they wrote it.
     for rest in folder.parent.iterdir():
         found = re.fullmatch(rf'\.{re.escape(folder.name)}\.(\d+)\.(writing|old)', rest.name)
-        if found and (int(found[1]) == os.getpid() or not _lives(int(found[1]))):
+        if found and (int(found[1]) == os.getpid() or not lives(int(found[1]))):
             shutil.rmtree(rest, ignore_errors=True)
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether there is such a process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -8,7 +8,7 @@ import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from finetuner.data.augmentation.choice import still
 from finetuner.data.batch import Loader
 from finetuner.data.dataset import Dataset
 from finetuner.data.records import Records
+from finetuner.data.rows import Kept, Rows
 from finetuner.data.sampler import SequentialSampler
 from finetuner.dispatch import get_framework, load
 from finetuner.errors import ArgumentError, CheckpointError, ModelError, enumerated
@@ -41,14 +42,30 @@ class Encoder(ABC):
         model: as given.
         device: where it runs, as placed: 'cpu' or 'cuda'.
         pads: whether the padding of texts changes what the model gives; None as long as nobody tried.
+        upper: of the part of the model that is trained on the activations of the part below it; None where the whole
+            is run.
+        kept: these activations.
     """
 
     framework: str
     device: str = 'cpu'
     pads: bool | None = None
+    upper: Self | None = None
+    kept: Kept | None = None
 
     def __init__(self, model: Any) -> None:
         self.model = model
+
+    @property
+    def trained(self) -> Self:
+        """Of what a training runs: the upper part, if it has the activations of the lower one, or the whole."""
+        return self.upper or self
+
+    def rows(self, dataset: Dataset, collate_fn: CollateFn | None) -> Rows | None:
+        """The activations of the items of a data set, for `trained`; None where there are none."""
+        if self.kept is None or dataset.augmentation is not None:
+            return None
+        return self.kept.of(dataset.records.contents, dataset.preprocess_fn, collate_fn)
 
     @abstractmethod
     def place(self, device: str | None) -> None:
@@ -312,6 +329,8 @@ def embed_records(
     collate_fn = collating(coder, records, preprocess_fn, collate_fn)
     sampler = SequentialSampler(len(records.contents), batch_size or BATCH_SIZE)
     loader = Loader(dataset, sampler, collate_fn=collate_fn, num_workers=num_workers)
+    loader.keep(coder.rows(dataset, collate_fn))
+    used = coder if loader.rows is None else coder.trained
     batches = track(loader.epoch(0), len(loader), 'Encoding', show_progress)
-    vectors = [coder.embed(inputs) for inputs, _ in batches]
+    vectors = [used.embed(inputs) for inputs, _ in batches]
     return np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)

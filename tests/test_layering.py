@@ -21,6 +21,7 @@ LAYERS = [
     'finetuner.tuner.schedule finetuner.tuner.curves finetuner.tuner.optimizers',
     'finetuner.tuner.settings',
     'finetuner.tuner.state finetuner.tuner.rates finetuner.tuner.course finetuner.tuner.execution',
+    'finetuner.tuner.shelf finetuner.tuner.activations',
     'finetuner.tuner.history finetuner.tuner.checkpoint finetuner.tuner.divergence',
     'finetuner.tuner.trial finetuner.tuner.fitting finetuner.tuner.range_test finetuner.tuner.found',
     'finetuner.tuner.callbacks finetuner.callback finetuner.tuner.callback',

@@ -8,6 +8,7 @@ import numpy as np
 from finetuner.data.chance import seeded
 from finetuner.data.collate import collate
 from finetuner.data.dataset import Dataset, occurrence
+from finetuner.data.rows import Rows
 from finetuner.data.samplers.base import Sampler
 from finetuner.data.workers import ordered
 from finetuner.errors import ArgumentError, enumerated
@@ -40,10 +41,12 @@ class Loader:
         layout: how every batch is laid out.
         lots: the number of them.
         place: which of the (N,) items of a batch `epoch` reads; None for all. The codes are always of all.
+        rows: what the inputs are read from, in place of the items; see `keep`.
     """
 
     layout: Layout
     place: slice | None = None
+    rows: Rows | None = None
 
     def __init__(
         self,
@@ -105,6 +108,11 @@ class Loader:
         names = list(dict.fromkeys(self.dataset.name(slot) for slot in slots if slot >= 0))
         return f'batch {number + 1} of epoch {epoch + 1}, with {enumerated(names)}'
 
+    def keep(self, rows: Rows | None) -> None:
+        """Give the rows of the items in place of inputs from now on; None changes nothing."""
+        if rows is not None:
+            self.rows, self.num_workers = rows, 0
+
     def blank(self) -> Codes:
         """The codes of a batch in which there is nobody, for whoever must know their names, shapes and types."""
         return self.codes(0, 0, np.full(self.layout.rows * self.layout.width, -1))
@@ -137,6 +145,8 @@ class Loader:
         slots = np.where(slots < 0, slots[0], slots)
         own = np.arange(len(slots))[place or slice(None)]
         dataset, whole = self.dataset, (self.seed % 2**63, epoch, number)
+        if self.rows is not None:
+            return self.rows.batch([dataset.item(slot) for slot in slots[own]])
         start = (int(own[0]),) if own[0] else ()  # functions that draw for item after item draw others in each block
         drawn = self.sampler.views > 1 and dataset.preprocess_fn is not None  # to seed takes as long as to read
         by_view = drawn or dataset.augmentation is not None

@@ -4,7 +4,7 @@ Weights, optimizer, embeddings, loss and evaluation are in float32 whatever is c
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from finetuner.console import logger
@@ -83,6 +83,20 @@ def resolve(
         _check(wanted, part, coder)
     grouped = why is None and group_by_length is not False
     return Execution(wanted, compile, gradient_checkpointing, grouped, devices)
+
+
+def of_what_trains(running: Execution, precision: Any, coder: Encoder) -> Execution:
+    """The same with a precision for the part that is trained, where it was left open and not the whole model is run.
+
+    Args:
+        running: for the whole model.
+        precision: as it was asked for.
+        coder: the model.
+    """
+    if coder.upper is None or precision not in (None, 'auto'):
+        return running
+    gains = _gains(load(coder.framework, 'execution'), coder.upper)
+    return replace(running, precision='bf16' if gains else '32')
 
 
 def _no_groups(coder: Encoder, compile: bool) -> str | None:

@@ -114,6 +114,12 @@ def guarded(watching: Sequence[Callback]) -> list[Callback]:
     return [*watching[:place], Guard(judge), *watching[place:]]
 
 
+def asked(watching: Sequence[Callback]) -> list[Records]:
+    """The data that the callbacks measure by."""
+    judges = [callback.evaluator for callback in watching if isinstance(callback, EvaluationCallback)]
+    return [data for judge in judges for data in (judge.query_data, judge.index_data) if data is not None]
+
+
 def _queries(records: Records) -> int:
     if records.kind == 'score':
         return 0 if records.rows is None else len(records.rows)

@@ -56,7 +56,9 @@ def resized(loader: Loader, objective: Objective, batch_size: int, num_items_per
     sampler = make_sampler(
         data, batch_size, num_items_per_class=num_items_per_class, pairs=_pairs(objective), seed=seed
     )
-    return Loader(data, sampler, loader.collate_fn, loader.num_workers, seed, objective.lots)
+    made = Loader(data, sampler, loader.collate_fn, loader.num_workers, seed, objective.lots)
+    made.keep(loader.rows)
+    return made
 
 
 def _pairs(objective: Objective) -> bool:

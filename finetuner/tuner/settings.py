@@ -78,6 +78,7 @@ def _settings(tuner: Any) -> dict[str, Any]:
         'adapters': tuner.encoder.adapters() or None,
         'optimization': None if tuner.configure_optimizer is not None else described(tuner.optimization),
         'accumulate': tuner.state.accumulate if tuner.state.accumulate > 1 else None,
+        'cache_activations': True if tuner.encoder.upper is not None else None,
         'precision': None if tuner.execution.precision == '32' else tuner.execution.precision,
         'compile': tuner.execution.compile or None,
         'group_by_length': None if tuner.execution.group_by_length else False,

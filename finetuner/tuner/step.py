@@ -94,7 +94,7 @@ class Step(ABC):
         """The loss of a batch in evaluation mode, without gradient, with what the loss has `learned` by now or then."""
         asarray = self.ops.asarray
         parts = chunks(inputs, layout.items, self.mini_batch_size)
-        embeddings = asarray(np.concatenate([self.encoder.embed(part) for _, part in parts]))
+        embeddings = asarray(np.concatenate([self.encoder.trained.embed(part) for _, part in parts]))
         codes = {name: asarray(code) for name, code in codes.items()}
         known = self.learned() if learned is None else learned
         parameters = {name: asarray(value) for name, value in known.items()}
@@ -120,6 +120,10 @@ class Step(ABC):
             raise ArgumentError(
                 'configure_optimizer made the optimizer, so it cannot be made anew for other weights: leave '
                 'configure_optimizer out, or have it take all weights that will ever be trained.'
+            )
+        if self.encoder.trained.trainable() != self.encoder.trainable():
+            raise ArgumentError(
+                'Weights were unfrozen whose activations are computed once: give fit cache_activations=False.'
             )
         if not self.encoder.trainable():
             raise ArgumentError('Every weight of the model is frozen: there is nothing to train. Unfreeze some.')

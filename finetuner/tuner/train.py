@@ -20,6 +20,7 @@ from finetuner.losses import registry
 from finetuner.losses.base import Loss
 from finetuner.tailor.needed import as_needed
 from finetuner.tuner import (
+    activations,
     devices as spread,
     execution,
     found,
@@ -40,7 +41,7 @@ from finetuner.tuner.callbacks.training_checkpoint import TrainingCheckpoint
 from finetuner.tuner.callbacks.views import DropoutViews
 from finetuner.tuner.chunks import chunks
 from finetuner.tuner.course import course
-from finetuner.tuner.held import guarded, held
+from finetuner.tuner.held import asked, guarded, held
 from finetuner.tuner.history import History
 from finetuner.tuner.loading import by_batch, in_chunks, knows_classes, make_loader, resized
 from finetuner.tuner.means import class_means
@@ -101,6 +102,7 @@ def train(
     compile: bool,
     gradient_checkpointing: bool,
     group_by_length: bool | None,
+    cache_activations: bool | None,
     devices: int | None,
     num_nodes: int | None,
     strategy: str | None,
@@ -233,10 +235,26 @@ def train(
         coder = inference.encoder(model)
     coder.place(device)  # not the general model, which stays where it is
     running = execution.resolve(precision, compile, gradient_checkpointing, coder, group_by_length, n_devices)
+    load(coder.framework, 'halves')  # before large arrays come and go: what stays lies in their midst otherwise
     vectors, taken = room.measured(lambda: coder.embed(first))
     dim = vectors.shape[1]  # refuses a model that gives no vectors, before anything is trained
     if not coder.trainable() and not any(callback.unfreezes for callback in watching):
         raise ArgumentError('Every weight of the model is frozen: there is nothing to train. Unfreeze some.')
+    activations.cache(
+        cache_activations,
+        coder,
+        Dataset(everything, preprocess_fn, augmentation=views.augmentation),
+        [*([] if brought is None else [brought]), *asked(watching)],
+        epochs=epochs,
+        unfreezes=any(callback.unfreezes for callback in watching),
+        devices=n_devices,
+        collate_fn=collate_fn,
+        size=mini_batch_size,
+        num_workers=num_workers,
+    )
+    running = execution.of_what_trains(running, precision, coder)
+    if eval_loader is not None:
+        eval_loader.keep(coder.rows(eval_loader.dataset, collate_fn))
     own = {name: settings[name] for name in ('preprocess_fn', 'collate_fn', 'num_workers')}
     if eval_loader is not None and of_eval is not None:
         eval_loader.dataset.guide = guides.vectors(of_eval, eval_loader.dataset.records, device=device, **own)
@@ -250,6 +268,7 @@ def train(
     scales = planned.scales(coder, first, optimization.learning_rate)
 
     def tuner_of(loader: Loader, callbacks: list[Callback], guide: Any) -> Any:
+        loader.keep(coder.rows(loader.dataset, collate_fn))
         if guide is not None:
             loader.dataset.guide = guides.vectors(guide, loader.dataset.records, device=device, **own)
         means = None

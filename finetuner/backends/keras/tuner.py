@@ -70,7 +70,7 @@ class Tuner(base.Tuner):
         self.encoder.lay(replicas.several(self.execution.devices))
         with self.encoder.scope():
             learned = self.objective.parameters(self.dim, layout.n_classes, self.means)
-            model = self.encoder.model
+            model = self.encoder.trained.model
             if self.chunked:
                 dtype = keras.backend.result_type(model.compute_dtype, 'float32')
                 model = Embeddings((layout.items, self.dim), dtype)
@@ -79,7 +79,7 @@ class Tuner(base.Tuner):
             if self.chunked:
                 self.trainer.autocast = False  # embeddings come as the model gave them
                 self._compile(self.trainer, Sums())
-                self.chunk = Chunk(self.encoder.model, layout.items)
+                self.chunk = Chunk(self.encoder.trained.model, layout.items)
                 self.chunk.build()
             self._make({})
         self.seeds = [v for v in self.encoder.model.variables if v.name == SEED]
@@ -105,7 +105,8 @@ class Tuner(base.Tuner):
                 for new, old in zip(self._slots(variable), slots.get(id(variable), ()), strict=False):
                     new.assign(array(old))
             # What JAX has compiled takes the weights that train apart from the others.
-            self.encoder.shell.compile(jit_compile=keras.backend.backend() == 'jax')
+            for coder in {self.encoder, self.encoder.trained}:
+                coder.shell.compile(jit_compile=keras.backend.backend() == 'jax')
 
     def _make(self, updates: Mapping[int, int]) -> None:
         # An optimizer of Keras counts its updates once for all its weights, so those of one count have one.
@@ -201,7 +202,7 @@ class Tuner(base.Tuner):
 
     def attempt(self, inputs: Inputs) -> None:
         with self.encoder.scope():
-            chunk = Chunk(self.encoder.model, self.layout.items)
+            chunk = Chunk(self.encoder.trained.model, self.layout.items)
             chunk.build()
             self._compile(chunk, Sums())
             native = self.encoder.native(inputs)

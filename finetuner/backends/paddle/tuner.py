@@ -39,7 +39,8 @@ class Tuner(processes.Several, base.Tuner):
         modes = [(one, model.training if stands_still(one) else one.training) for one in model.sublayers(True)]
         self.found = modes, paddle.get_rng_state()
         model.train()
-        self.module = execution.compiled(model) if self.execution.compile else model
+        trained = self.encoder.trained.model
+        self.module = execution.compiled(trained) if self.execution.compile else trained
         self.undo: Callable[[], None] | None = None
         if self.execution.gradient_checkpointing:
             self.undo = execution.recompute(model)
@@ -119,7 +120,7 @@ class Tuner(processes.Several, base.Tuner):
 
     def _embeddings(self, inputs: Inputs) -> Any:
         with execution.computing(self.execution.precision):
-            embeddings = self.through(inputs, lambda part: checked(self.encoder.call(part, self.module), None))
+            embeddings = self.through(inputs, lambda part: checked(self.encoder.trained.call(part, self.module), None))
         return at_least_float32(embeddings)
 
     def _backward(self, embeddings: Any, codes: Codes) -> Any:

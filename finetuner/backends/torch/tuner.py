@@ -43,7 +43,8 @@ class Tuner(processes.Several, base.Tuner):
         }
         self.memory = {name: torch.from_numpy(value).to(self.encoder.device) for name, value in self.memory.items()}
         self.fabric = fabric
-        self.module = fabric.setup_module(execution.compiled(model) if self.execution.compile else model)
+        trained = self.encoder.trained.model
+        self.module = fabric.setup_module(execution.compiled(trained) if self.execution.compile else trained)
         self.optimizers: dict[str, Any] = {}
         self.scheduler: Any = None
         self.remake()
@@ -129,7 +130,7 @@ class Tuner(processes.Several, base.Tuner):
             optimizer.zero_grad()
 
     def _embeddings(self, inputs: Inputs) -> torch.Tensor:
-        return self.through(inputs, lambda part: checked(self.encoder.call(part, self.module), None))
+        return self.through(inputs, lambda part: checked(self.encoder.trained.call(part, self.module), None))
 
     def _backward(self, embeddings: torch.Tensor, codes: Codes) -> torch.Tensor:
         native = {name: torch.from_numpy(code).to(embeddings.device) for name, code in codes.items()}

@@ -62,11 +62,11 @@ def choose(augmentation: Any, dataset: Dataset, collate_fn: CollateFn | None = N
             f"augmentation='dropout' makes two views of items alone, and these data teach more ({dataset.kind}); the "
             f'dropout of the model acts in every training. Leave augmentation out.'
         )
-    if alone and augmentation is None and not _vary(dataset, collate_fn):
+    if alone and augmentation is None and not vary(dataset, collate_fn):
         function = suited(dataset.content(0))
     if function is not None:
         dataset = Dataset(dataset.records, dataset.preprocess_fn, augmentation=function)
-    dropout = alone and augmentation is not False and (by_name or not _vary(dataset, collate_fn))
+    dropout = alone and augmentation is not False and (by_name or not vary(dataset, collate_fn))
     if dropout:
         told = 'Two views of each item by what the model draws: dropout.'
     elif function is not None:
@@ -125,8 +125,8 @@ def _named(augmentation: Any) -> PreprocessFn | None:
     return given
 
 
-def _vary(dataset: Dataset, collate_fn: CollateFn | None) -> bool:
-    # Whether the inputs of an item hang on chance. What cannot be compared is taken to.
+def vary(dataset: Dataset, collate_fn: CollateFn | None) -> bool:
+    """Whether the inputs of an item hang on chance. What cannot be compared is taken to."""
     for slot in range(min(len(dataset), _TRIED)):
         seen = set()
         for view in range(2):
