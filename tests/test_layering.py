@@ -27,7 +27,7 @@ LAYERS = [
     'finetuner.tuner.callbacks finetuner.callback finetuner.tuner.callback',
     'finetuner.tuner.apart finetuner.tuner.step finetuner.tuner.base',
     'finetuner.backends.numpy | finetuner.backends.torch | finetuner.backends.keras | finetuner.backends.paddle',
-    'finetuner.tuner.train finetuner.tuner.held | finetuner.backbones | finetuner.saved',
+    'finetuner.tuner.train finetuner.tuner.held finetuner.tuner.refit | finetuner.backbones | finetuner.saved',
     'finetuner.labeler | finetuner.synthesis | finetuner.serving',
     'finetuner.jobs finetuner.worker',
     'finetuner.api',

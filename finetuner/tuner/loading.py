@@ -7,7 +7,8 @@ from finetuner.data.batch import Loader
 from finetuner.data.dataset import Dataset
 from finetuner.data.records import Label, Records
 from finetuner.data.sampler import make_sampler
-from finetuner.errors import ArgumentError, enumerated, whole_number
+from finetuner.errors import ArgumentError, DataError, enumerated, whole_number
+from finetuner.losses import registry
 from finetuner.losses.base import Loss
 from finetuner.losses.objective import Objective
 from finetuner.typing import CollateFn, PreprocessFn
@@ -48,6 +49,48 @@ def make_loader(
         dataset, batch_size, num_items_per_class=num_items_per_class, pairs=_pairs(objective), seed=seed
     )
     return Loader(dataset, sampler, collate_fn=collate_fn, num_workers=num_workers, seed=seed, lots=objective.lots)
+
+
+def make_eval_loader(
+    records: Records,
+    objective: Objective,
+    trained: Loader,
+    asked: str | None,
+    unguided: bool,
+    dropout: bool,
+    **settings: Any,
+) -> Loader | None:
+    """Batches to measure the loss on; None, and a line in the log, where there is no loss of these data.
+
+    Args:
+        records: what to measure on.
+        objective: what is measured.
+        trained: the batches that are trained on.
+        asked: the argument of `finetuner.fit` that asks for these data; None for what is held out unasked.
+        unguided: whether the objective has a guide that knows nothing of these data.
+        dropout: whether views differ by the dropout of the model alone.
+        **settings: as those of `make_loader`.
+
+    Raises:
+        DataError, ArgumentError: there can be no batch, and they were asked for.
+    """
+    try:
+        registry.check(objective.loss, records.kind, records.width, objective.miner)
+        known = Dataset(records, classes=trained.dataset.classes) if knows_classes(objective) else None
+        if known is not None and known.label is not None and (known.label < 0).all():
+            what = 'eval_data' if asked == 'eval_data' else 'what is held out'
+            logger.info('No class of %s is trained: there is no val_loss, only retrieval is measured.', what)
+        elif unguided:
+            logger.info('The guide is of train_data alone: no val_loss. Give guide=(its array, that of eval_data).')
+        elif records.kind == 'instance' and dropout:
+            logger.info('Views differ by dropout alone, which rests in evaluation: eval_data gives no val_loss.')
+        else:
+            return make_loader(records, objective, **settings, classes=trained.dataset.classes)
+    except (ArgumentError, DataError) as error:
+        if asked is not None:
+            raise type(error)(f'{asked}: {error}') from error
+        logger.info('There is no val_loss of what is held out: %s', error)
+    return None
 
 
 def resized(loader: Loader, objective: Objective, batch_size: int, num_items_per_class: int | None) -> Loader:

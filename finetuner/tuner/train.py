@@ -15,7 +15,7 @@ from finetuner.data.dataset import Dataset
 from finetuner.data.readers import read
 from finetuner.data.split import JUDGED
 from finetuner.dispatch import load
-from finetuner.errors import ArgumentError, DataError, FinetunerError, whole_number
+from finetuner.errors import ArgumentError, whole_number
 from finetuner.losses import registry
 from finetuner.losses.base import Loss
 from finetuner.tailor.needed import as_needed
@@ -27,23 +27,19 @@ from finetuner.tuner import (
     guide as guides,
     optimizers,
     range_test,
+    refit as again,
     room,
     schedule,
 )
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.callbacks.evaluation import EvaluationCallback
-from finetuner.tuner.callbacks.guard import Guard
-from finetuner.tuner.callbacks.history_logger import HistoryLogger
-from finetuner.tuner.callbacks.monitor import Monitor
 from finetuner.tuner.callbacks.progress_bar import ProgressBarCallback
-from finetuner.tuner.callbacks.tracker import Tracker
-from finetuner.tuner.callbacks.training_checkpoint import TrainingCheckpoint
 from finetuner.tuner.callbacks.views import DropoutViews
 from finetuner.tuner.chunks import chunks
 from finetuner.tuner.course import course
 from finetuner.tuner.held import asked, guarded, held
 from finetuner.tuner.history import History
-from finetuner.tuner.loading import by_batch, in_chunks, knows_classes, make_loader, resized
+from finetuner.tuner.loading import by_batch, in_chunks, make_eval_loader, make_loader, resized
 from finetuner.tuner.means import class_means
 from finetuner.typing import CollateFn, PreprocessFn
 
@@ -52,10 +48,6 @@ SEED = 42
 OF_DROPOUT = 1e-5
 """The highest learning rate for a transformer whose views differ by dropout alone: a faster one forgets much of what it
 knows of meaning, for it drives apart whatever is near. The rates of Gao et al., 2021 (SimCSE) begin here."""
-
-MEASURING = (EvaluationCallback, Guard, HistoryLogger, Monitor, Tracker, TrainingCheckpoint)
-"""Callbacks that a training on all data, which `refit` asks for, has no use for."""
-
 
 HISTORIES: WeakKeyDictionary[Any, History] = WeakKeyDictionary()
 
@@ -187,43 +179,17 @@ def train(
     here = spread.share(loader, world, kind)
     eval_loader = None
     if judged is not None:
-        try:
-            registry.check(objective.loss, judged.kind, judged.width, objective.miner)
-            known = Dataset(judged, classes=loader.dataset.classes) if knows_classes(objective) else None
-            if known is not None and known.label is not None and (known.label < 0).all():
-                what = 'what is held out' if brought is None else 'eval_data'
-                logger.info('No class of %s is trained: there is no val_loss, only retrieval is measured.', what)
-            elif guide is not None and of_eval is None:
-                logger.info('The guide is of train_data alone: no val_loss. Give guide=(its array, that of eval_data).')
-            elif judged.kind == 'instance' and views.dropout:
-                logger.info('Views differ by dropout alone, which rests in evaluation: eval_data gives no val_loss.')
-            else:
-                # Of items alone a loss can only be had of two views; they are the same in every epoch.
-                how = of_views if judged.kind == 'instance' else settings
-                eval_loader = make_loader(judged, objective, **how, classes=loader.dataset.classes)
-        except (ArgumentError, DataError) as error:
-            if brought is not None or val_split is not None:
-                what = 'val_split' if brought is None else 'eval_data'
-                raise type(error)(f'{what}: {error}') from error
-            logger.info('There is no val_loss of what is held out: %s', error)
+        # Of items alone a loss can only be had of two views; they are the same in every epoch.
+        how = of_views if judged.kind == 'instance' else settings
+        what = 'eval_data' if brought is not None else 'val_split' if val_split is not None else None
+        unguided = guide is not None and of_eval is None
+        eval_loader = make_eval_loader(judged, objective, loader, what, unguided, views.dropout, **how)
         if judged.kind in JUDGED and not any(isinstance(c, EvaluationCallback) for c in watching):
             least = min(sought.chunk, inference.BATCH_SIZE) if isinstance(sought.chunk, int) else None
             watching.insert(0, EvaluationCallback(judged, num_workers=num_workers, batch_size=least))
     if guard:
         watching = guarded(watching)
-    if not isinstance(refit, bool):
-        raise ArgumentError(f'refit={refit!r}: expected True or False.')
-    if refit and (parted.judged is None or not guard or resume is not None):
-        raise ArgumentError(
-            'refit trains on the held-out data too, after the training was judged by them, and here '
-            + (
-                'a training is resumed, of which one cannot tell if it was that one'
-                if resume is not None
-                else 'there are none'
-            )
-            + '. Leave refit out, or leave out what takes the place of the held-out data (eval_data, an '
-            'EvaluationCallback, val_split=0, guard=False).'
-        )
+    again.check(refit, parted.judged, guard, resume)
     watching.insert(0, ProgressBarCallback())
     if views.dropout:
         watching.insert(0, DropoutViews())
@@ -327,26 +293,14 @@ def train(
     tuner.fit(loader, epochs, eval_loader, resume)
     HISTORIES[model] = history = History.of(tuner.state)
     if refit:
-        watched = next(callback for callback in watching if isinstance(callback, Guard))
-        longest = world.most(0 if world.rank else watched.epoch)  # as the first process found
-        if longest:
-            logger.info('Training anew on all data, for %d epochs.', longest)
-            trained, ended = coder.weights(), False
-            try:
-                again = make_loader(everything, objective, **of_views)
-                spread.share(again, world, [])
-                planned.schedule.check(longest, -(-len(again) // accumulate))
-                coder.assign(watched.initial)
-                anew = tuner_of(again, [one for one in watching if not isinstance(one, MEASURING)], of_all)
-                anew.fresh, anew.again = tuner.fresh, True
-                anew.fit(again, longest)
-                ended = anew.stop_training or len(anew.state.history) == longest
-            except FinetunerError as error:
-                logger.warning('%s', error)
-            finally:
-                if not ended:
-                    coder.assign(trained)
-                    logger.warning('The second training came to no end: the model has the weights of the first.')
+
+        def of_everything(callbacks: list[Callback], epochs: int) -> tuple[Any, Loader]:
+            loader = make_loader(everything, objective, **of_views)
+            spread.share(loader, world, [])
+            planned.schedule.check(epochs, -(-len(loader) // accumulate))
+            return tuner_of(loader, callbacks, of_all), loader
+
+        again.train_anew(tuner, of_everything)
     return model, history
 
 
