@@ -64,7 +64,7 @@ def _cause(tuner: Any, place: int, learned: dict[str, np.ndarray]) -> str | None
         return found
     inputs, codes = loader.batch(epoch, place)
     parts = chunks(inputs, loader.layout.items, tuner.mini_batch_size)
-    if rows := _rows(np.concatenate([tuner.encoder.embed(part) for _, part in parts])):
+    if rows := _rows(np.concatenate([tuner.encoder.trained.embed(part) for _, part in parts])):
         named = _some(loader.names(epoch, place)[row] for row in rows)
         return f'Its inputs are finite, and the embeddings of {named} are not: see what the model makes of them.'
     if not math.isfinite(tuner.eval_step(inputs, codes, loader.layout, learned)):

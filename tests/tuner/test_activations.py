@@ -12,7 +12,7 @@ from finetuner import artifact
 from finetuner.callback import Callback, EvaluationCallback, GradualUnfreezing, TrainingCheckpoint
 from finetuner.data.readers import contents
 from finetuner.dispatch import load
-from finetuner.errors import ArgumentError, CheckpointError
+from finetuner.errors import ArgumentError, CheckpointError, TrainingError
 from finetuner.inference import embed_records, encoder
 from finetuner.tailor import summary
 from tests.models import clusters, framework, mlp
@@ -244,3 +244,16 @@ def test_records_that_nobody_announced_are_embedded_by_the_whole_model(shelf):
     looks, x = Looks(), clusters(seed=5)[0]
     model = finetuner.fit(mlp('torch'), clusters(), epochs=1, **HEAD, cache_activations=True, callbacks=[looks])
     np.testing.assert_array_equal(looks.found, finetuner.embed(model, x))
+
+
+@pytest.mark.backends('torch')
+def test_a_training_that_diverges_names_the_batch(shelf):
+    with pytest.raises(TrainingError, match='Its inputs and embeddings are finite'):
+        finetuner.fit(
+            mlp('torch'),
+            clusters(),
+            epochs=2,
+            **HEAD,
+            cache_activations=True,
+            loss=lambda a, b, relation: a.sum() * np.nan,
+        )
