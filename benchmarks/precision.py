@@ -9,6 +9,7 @@ the median of the training without its first step. Needs FINETUNER_DATA. Writes 
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from time import process_time
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.loop import ONE_THREAD
 from benchmarks.measure import save
 
 WAYS = {
@@ -77,7 +79,9 @@ def main() -> None:
     for seed in range(arguments.seeds):
         for way, runs in found.items():
             command = [sys.executable, '-m', 'benchmarks.precision', '--epochs', str(arguments.epochs)]
-            done = subprocess.run([*command, '--one', way, str(seed)], capture_output=True, text=True)
+            done = subprocess.run(
+                [*command, '--one', way, str(seed)], capture_output=True, text=True, env=os.environ | ONE_THREAD
+            )
             if done.returncode:
                 sys.exit(done.stderr)
             line = next(line for line in done.stdout.splitlines() if line.startswith('RESULT '))

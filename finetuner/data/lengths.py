@@ -38,6 +38,12 @@ class Padded(NamedTuple):
     lengths: np.ndarray
 
     @property
+    def wide(self) -> list[str]:
+        """The names of the arrays that have a number for every token."""
+        mask = self.inputs[MASK]
+        return [name for name, array in self.inputs.items() if array.shape == mask.shape and array.dtype.kind in 'iub']
+
+    @property
     def width(self) -> int:
         """T, the length that all are filled up to."""
         return int(self.inputs[MASK].shape[1])
@@ -45,9 +51,7 @@ class Padded(NamedTuple):
     def part(self, group: Group) -> dict[str, np.ndarray]:
         """The inputs of a group, no wider than it must be."""
         return {
-            name: array[group.rows, : group.width]
-            if array.ndim > 1 and array.shape[1] == self.width
-            else array[group.rows]
+            name: array[group.rows, : group.width] if name in self.wide else array[group.rows]
             for name, array in self.inputs.items()
         }
 
@@ -68,6 +72,9 @@ def padded(inputs: Inputs) -> Padded | None:
     if mask.ndim != 2 or any(array.shape[:1] != mask.shape[:1] for array in arrays.values()):
         return None
     lengths = mask.astype(bool).sum(1)
+    beside = (array for array in arrays.values() if array.shape != mask.shape or array.dtype.kind not in 'iub')
+    if any(mask.shape[1] in array.shape[1:] for array in beside):
+        return None  # nobody knows whether that axis is of tokens
     from_left = (mask == (np.arange(mask.shape[1]) < lengths[:, None])).all()
     return Padded(arrays, np.maximum(lengths, 1)) if from_left else None
 

@@ -58,13 +58,19 @@ class Tokens:
         return batch
 
 
-# By tokenizer, and by how long texts may be.
-_KEPT: WeakKeyDictionary[Any, dict[int, Kept]] = WeakKeyDictionary()
+# By tokenizer, and by what it was set to when it was asked.
+_KEPT: WeakKeyDictionary[Any, dict[tuple[Any, ...], Kept]] = WeakKeyDictionary()
+
+
+def is_tokenizer(collate_fn: Any) -> bool:
+    """Whether it is a tokenizer of transformers."""
+    return any((kind.__module__, kind.__name__) == KIND for kind in type(collate_fn).__mro__)
 
 
 def reader(collate_fn: Callable[..., Any]) -> Callable[..., Any]:
     """A `collate_fn` as it is, or `Tokens` where it is a tokenizer."""
-    if not any((kind.__module__, kind.__name__) == KIND for kind in type(collate_fn).__mro__):
+    if not is_tokenizer(collate_fn):
         return collate_fn
-    of_any_length = _KEPT.setdefault(collate_fn, {})
-    return Tokens(collate_fn, of_any_length.setdefault(collate_fn.model_max_length, {}))  # type: ignore[attr-defined]
+    tokenizer: Any = collate_fn
+    present = tokenizer.model_max_length, len(tokenizer), tokenizer.truncation_side
+    return Tokens(tokenizer, _KEPT.setdefault(tokenizer, {}).setdefault(present, {}))

@@ -46,6 +46,7 @@ def cache(
     *,
     epochs: int,
     unfreezes: bool,
+    views: bool,
     devices: int,
     collate_fn: CollateFn | None,
     size: int | None = None,
@@ -60,6 +61,7 @@ def cache(
         judged: what else the training is judged by.
         epochs: how often the items are trained on.
         unfreezes: whether a callback makes frozen weights train.
+        views: whether items have views, in the training or in what it is judged by.
         devices: how many train together.
         collate_fn: from contents to the model's input.
         size: items that are in the model at a time; None for the usual number.
@@ -75,7 +77,7 @@ def cache(
     try:
         if devices > 1:
             raise _Refusal('several devices train together, and it is for one')
-        _check(coder, [dataset.records, *judged], dataset, unfreezes)
+        _check(coder, dataset, views, unfreezes)
         made = _Cache(coder, dataset, collate_fn, min(size or BATCH_SIZE, BATCH_SIZE), num_workers)
         if wanted is None and (epochs < 2 or made.lower.size() < LEAST):
             raise _Refusal('so little is computed more than once that it is not worth while')
@@ -93,6 +95,10 @@ def cache(
             'The activations of what is frozen cannot be kept: %s. They are computed in every epoch anew, which takes '
             'longer and needs no room.', error,
         )  # fmt: skip
+    except Exception as error:
+        if wanted or isinstance(error, MemoryError):
+            raise
+        logger.debug('Activations are not cached: %s: %s', type(error).__name__, error)
     else:
         coder.kept, coder.upper = kept, made.upper
         logger.info(
@@ -102,12 +108,12 @@ def cache(
         )  # fmt: skip
 
 
-def _check(coder: Encoder, data: Sequence[Records], dataset: Dataset, unfreezes: bool) -> None:
+def _check(coder: Encoder, dataset: Dataset, views: bool, unfreezes: bool) -> None:
     if unfreezes:
         raise _Refusal('a callback unfreezes what is frozen')
     if coder.adapters():
         raise _Refusal('adapters train in what is frozen')
-    if dataset.augmentation is not None or any(records.kind == 'instance' for records in data):
+    if views or dataset.augmentation is not None:
         raise _Refusal('items are changed by chance, or have views')
 
 
@@ -132,7 +138,7 @@ class _Cache:
 
     def try_out(self, dataset: Dataset) -> None:
         """Refuse halves that cannot take the place of the whole, or inputs that are not the same each time."""
-        if still(dataset.preprocess_fn) is not dataset.preprocess_fn or vary(dataset, self.collate_fn):
+        if still(dataset.preprocess_fn) is not dataset.preprocess_fn or vary(dataset, self.collate_fn, rarely=True):
             raise _Refusal('preprocess_fn or collate_fn draw from chance, or give what cannot be compared')
         first = self._first(dataset.records)
         arrays = self._run(first)
@@ -222,7 +228,12 @@ class _Cache:
     def _same(self, rows: Rows, first: Inputs) -> bool:
         # Of the same weights and inputs, but the code of the model may be another.
         arrays = self._run(first)
-        return _alike(self.upper.embed(rows.batch(np.arange(len(arrays[0])))), self.upper.embed(arrays))
+        kept = rows.batch(np.arange(len(arrays[0])))
+        if [(x.shape[2:] if self.ragged else x.shape, x.dtype) for x in kept] != [
+            (x.shape[2:] if self.ragged else x.shape, x.dtype) for x in arrays
+        ]:
+            return False
+        return _alike(self.upper.embed(kept), self.upper.embed(arrays))
 
     def _of_weights(self) -> bytes:
         digest = hashlib.sha256(repr([__version__, self.lower.framework, self.lower.device, self.size]).encode())

@@ -8,11 +8,12 @@ all that they need; and the sampler is a function of (seed, epoch), so nobody ne
 
 import hashlib
 import json
+import re
 from typing import Any
 
 import numpy as np
 
-from finetuner.errors import ArgumentError
+from finetuner.errors import ArgumentError, CheckpointError
 from finetuner.tuner import settings
 from finetuner.tuner.chunks import chunks
 from finetuner.tuner.meeting import ended_elsewhere
@@ -70,7 +71,7 @@ def check(tuner: Any) -> None:
     known = settings.facts(tuner)
     weights = {name: value.shape for name, value in tuner.encoder.weights().items()}
     sides = {
-        'the arguments of fit': json.dumps(known, default=str, sort_keys=True),
+        'the arguments of fit': re.sub(r' at 0x[0-9a-f]+', '', json.dumps(known, default=str, sort_keys=True)),
         'train_data': [
             [str(name) for name in dataset.records.names],
             [str(label) for label in dataset.classes],
@@ -86,10 +87,32 @@ def check(tuner: Any) -> None:
     if other:
         raise ArgumentError(
             f'Processes that train together must be given the same, and {" and ".join(other)} are not the same in all '
-            f'of them. Draw and shuffle with a seed, and read the same files.'
+            f'of them. Draw and shuffle with a seed, and read the same files. To train a model of its own in each '
+            f'process, give fit devices=1, num_nodes=1.'
         )
     with ended_elsewhere():
         tuner.unify()
+
+
+def check_resumed(tuner: Any) -> None:
+    """Refuse processes that resumed from checkpoints of different contents.
+
+    Args:
+        tuner: resumed, in every process.
+
+    Raises:
+        CheckpointError: they are not the same.
+    """
+    weights = hashlib.sha256()
+    for name, value in tuner.encoder.weights().items():
+        weights.update(name.encode() + np.ascontiguousarray(value).tobytes())
+    with ended_elsewhere():
+        alike = tuner.world.alike(_digest([tuner.state.step, weights.hexdigest()]))
+    if not alike:
+        raise CheckpointError(
+            'Processes that train together resumed from different checkpoints: all of them must see the folder that '
+            'the first one wrote. Share it, or copy it to every machine.'
+        )
 
 
 def agree(tuner: Any) -> None:

@@ -172,6 +172,8 @@ class Tuner(Step):
         try:
             if resume is not None:
                 checkpoint.load(self, resume)
+                if self.world.size > 1:
+                    apart.check_resumed(self)
             self.begun = self.state.step
             self._tell('on_fit_begin')
             self.tell.resume()

@@ -56,6 +56,9 @@ def settle(tuner: Any, what: str, before: Path | None) -> None:
         what: what happened, for the log.
         before: what its newest checkpoint was before they did.
     """
+    if tuner.again:  # the second training of `refit`, which begins anew
+        logger.info('%s.', what)
+        return
     if tuner.saved is before and tuner.whole and tuner.state.step > tuner.begun:
         with artifact.forgiving('What was trained since the last checkpoint is in the model alone.'):
             save(tuner, place(tuner.folder, tuner))

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from finetuner.errors import TrainingError
+from finetuner.tuner.exhaustion import is_out_of_memory
 from finetuner.tuner.interruption import Terminated, Termination
 from finetuner.world import World
 
@@ -114,6 +115,8 @@ def ended_elsewhere() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         raise TrainingError(
             f'Another process of this training ended, so this one cannot go on: what was wrong stands in the output of '
             f'that one. ({str(error).strip().splitlines()[0][:200]})'

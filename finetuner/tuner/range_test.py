@@ -143,9 +143,10 @@ def curve(tuner: Any, loader: Loader, rates: Sequence[float]) -> list[float]:
         try:
             for rate in rates:
                 tuner.set_rates({name: scale * rate for name, (scale, _) in tuner.groups.items()} | {'loss': 0.0})
+                group = [next(batches) for _ in range(tuner.state.group)]
                 with deferred():
-                    group = [float(tuner.step(*next(batches))) for _ in range(tuner.state.group)]
-                losses.append(float(np.mean(group)))
+                    of_group = [float(tuner.step(*batch)) for batch in group]
+                losses.append(float(np.mean(of_group)))
                 if diverges(losses):
                     break
         finally:

@@ -45,7 +45,10 @@ def measured(function: Callable[[], T]) -> tuple[T, int | None]:
         trim(0)
     try:
         (ROOT / 'proc/self/clear_refs').write_text('5')  # the highest so far is the present
+        known = True
     except OSError:
+        known = False
+    if not known:
         return function(), None
     before = _numbers(ROOT / 'proc/self/status').get('VmRSS')
     given = function()

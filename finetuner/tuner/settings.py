@@ -59,6 +59,11 @@ def check_trained(folder: Path, then: Mapping[str, Any], tuner: Any) -> None:
 
 
 def _unlike(folder: Path, name: str, then: Any, now: Any) -> CheckpointError:
+    if name == 'cache_activations':  # what decided may have been room on the disk
+        return CheckpointError(
+            f'{folder} is of a training that computed what is frozen {"once" if then else "in every epoch"}, and this '
+            f'one would do otherwise: resume with cache_activations={bool(then)}.'
+        )
     return CheckpointError(f'{folder} is of a training with {name}={then}, this one has {name}={now}: {HINT}')
 
 

@@ -213,6 +213,7 @@ def train(
         [*([] if brought is None else [brought]), *asked(watching)],
         epochs=epochs,
         unfreezes=any(callback.unfreezes for callback in watching),
+        views=any(data is not None and data.kind == 'instance' for data in (everything, brought)),
         devices=n_devices,
         collate_fn=collate_fn,
         size=mini_batch_size,

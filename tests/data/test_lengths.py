@@ -80,6 +80,8 @@ def test_tensors_of_frameworks_are_read(xp):
         {'attention_mask': np.ones((2, 1, 3))},
         batch([2, 5]) | {'texts': ['a', 'b']},
         batch([2, 5]) | {'scale': np.ones(3)},
+        batch([2, 5]) | {'features': np.ones((2, 5))},  # as wide as the tokens by chance
+        batch([2, 5]) | {'pairs': np.ones((2, 5, 5), bool)},
     ],
 )
 def test_other_inputs_have_no_lengths(inputs):

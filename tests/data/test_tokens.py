@@ -39,7 +39,7 @@ def test_it_gives_what_the_tokenizer_gives(tokenizer, side):
         np.testing.assert_array_equal(found[name], array, strict=True)
 
 
-def test_a_text_is_tokenized_once_and_anew_when_texts_may_be_longer(tokenizer):
+def test_a_text_is_tokenized_once_and_anew_when_the_tokenizer_is_set_otherwise(tokenizer):
     seen = []
 
     class Counting(type(tokenizer)):
@@ -54,9 +54,11 @@ def test_a_text_is_tokenized_once_and_anew_when_texts_may_be_longer(tokenizer):
     assert seen == [*TEXTS[:3], 'two']
     tokenizer.model_max_length = 2
     assert collate(TEXTS, named, tokenizer)['input_ids'].shape == (4, 2)
+    tokenizer.add_tokens(['four'])
+    assert collate(['four'], named, tokenizer)['input_ids'].tolist() == [[5]]
 
 
-def test_it_goes_to_workers(tokenizer):
+def test_it_can_be_pickled_for_workers(tokenizer):
     again = pickle.loads(pickle.dumps(tokenizer))
     assert collate(TEXTS, named, again)['input_ids'].tolist() == collate(TEXTS, named, tokenizer)['input_ids'].tolist()
 

@@ -83,7 +83,7 @@ def test_a_head_is_resumed_to_the_bit_though_the_activations_are_gone(backend, s
     resumed, _ = finetuner.fit(mlp(backend), clusters(), **arguments, cache_activations=True)
     same(whole, resumed, 0)
     assert list(shelf.iterdir())
-    with pytest.raises(CheckpointError, match='cache_activations=True, this one has cache_activations=None'):
+    with pytest.raises(CheckpointError, match='computed what is frozen once.*resume with cache_activations=True'):
         finetuner.fit(mlp(backend), clusters(), **arguments, cache_activations=False)
 
 
@@ -257,3 +257,12 @@ def test_a_training_that_diverges_names_the_batch(shelf):
             cache_activations=True,
             loss=lambda a, b, relation: a.sum() * np.nan,
         )
+
+
+@pytest.mark.backends('torch')
+def test_chance_that_changes_few_items_is_found():
+    def rarely(x):
+        return -x if np.random.random() < 0.02 else x
+
+    with pytest.raises(ArgumentError, match='cache_activations=True cannot be: preprocess_fn or collate_fn draw'):
+        finetuner.fit(mlp('torch'), clusters(10, 10), preprocess_fn=rarely, cache_activations=True, **HEAD)

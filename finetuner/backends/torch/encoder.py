@@ -9,6 +9,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from finetuner import inference
 from finetuner.backends.torch import adapter, ops
+from finetuner.data.tokens import is_tokenizer
 from finetuner.errors import CheckpointError
 from finetuner.typing import CollateFn, Inputs
 
@@ -27,8 +28,10 @@ class Encoder(inference.Encoder):
 
     @property
     def tokenizer(self) -> CollateFn | None:
-        known = any(kind.__module__.partition('.')[0] == 'sentence_transformers' for kind in type(self.model).__mro__)
-        return getattr(self.model, 'tokenizer', None) if known else None
+        if not any(kind.__name__ == 'SentenceTransformer' for kind in type(self.model).__mro__):
+            return None
+        own = getattr(self.model, 'tokenizer', None)
+        return own if is_tokenizer(own) else None
 
     @property
     def shapes_matter(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 
 from finetuner.backends.torch import execution, ops, processes
 from finetuner.backends.torch.encoder import Encoder
@@ -35,7 +36,8 @@ class Tuner(processes.Several, base.Tuner):
             fabric = self.world.fabric(plugins)
         else:
             one = [device.index or 0] if device.type == 'cuda' else 1
-            fabric = Fabric(accelerator=device.type, devices=one, plugins=plugins)
+            # Named, or Fabric looks for Slurm, and refuses a job of several tasks in which this is one process.
+            fabric = Fabric(accelerator=device.type, devices=one, plugins=[LightningEnvironment(), *plugins])
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.execution.precision == '16')
         initial = self.objective.parameters(self.dim, layout.n_classes, self.means)
         self.parameters = {

@@ -24,6 +24,7 @@ NAMES: dict[str, Callable[[], PreprocessFn]] = {
 }
 DROPOUT = 'dropout'
 _TRIED = 8  # items that are looked at, because a view may be what the item is: mirrored or not, say
+_OFTEN = 64  # the same where each is computed once, so that rare chance would be lost
 _CLOUD = 16  # points at least, in an array that is taken for a cloud unasked
 
 
@@ -125,11 +126,18 @@ def _named(augmentation: Any) -> PreprocessFn | None:
     return given
 
 
-def vary(dataset: Dataset, collate_fn: CollateFn | None) -> bool:
-    """Whether the inputs of an item hang on chance. What cannot be compared is taken to."""
-    for slot in range(min(len(dataset), _TRIED)):
+def vary(dataset: Dataset, collate_fn: CollateFn | None, rarely: bool = False) -> bool:
+    """Whether the inputs of an item hang on chance. What cannot be compared is taken to.
+
+    Args:
+        dataset: the items, of which some are tried.
+        collate_fn: from a list of contents to the model's input.
+        rarely: whether to look for chance that changes few items: more are tried, over all of the data, and more often.
+    """
+    tried = min(len(dataset), _OFTEN if rarely else _TRIED)
+    for slot in np.linspace(0, len(dataset) - 1, tried).astype(int).tolist() if rarely else range(tried):
         seen = set()
-        for view in range(2):
+        for view in range(4 if rarely else 2):
             with seeded(0, slot, view):
                 content = dataset.content(slot)
                 seen.add(fingerprint(collate([content], lambda _: dataset.name(slot), collate_fn)))  # noqa: B023
