@@ -26,13 +26,14 @@ if not logger.handlers:
 
 
 def silence(silent: bool) -> None:
-    """Whether this process shows nothing and logs errors alone, because another one speaks for it."""
-    live_console.quiet = silent
-    (logger.addFilter if silent else logger.removeFilter)(_errors)
+    """Whether this process shows and logs nothing, because another one speaks for it; what it raises is still seen."""
+    if silent != (_nothing in logger.filters):  # a console that somebody else made quiet stays so
+        live_console.quiet = silent
+        (logger.addFilter if silent else logger.removeFilter)(_nothing)
 
 
-def _errors(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.ERROR
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
 
 
 def whole(table: Table) -> None:

@@ -298,10 +298,14 @@ class Tuner(Step):
         self.loader = loader
         self.memory = self.objective.memory(self.dim, loader.blank(), loader.layout)
         self.setup(loader.layout)
-        self._set_rates()
-        if self.world.size > 1:
-            self.meet()
-            apart.check(self)
+        try:
+            self._set_rates()
+            if self.world.size > 1:
+                self.meet()
+                apart.check(self)
+        except BaseException:
+            self.release()
+            raise
 
     def _tell(self, hook: str, *arguments: Any) -> None:
         self.tell(hook, *arguments)

@@ -9,21 +9,53 @@ import math
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from finetuner.data.batch import Batch, Loader
 from finetuner.errors import TrainingError, enumerated
+from finetuner.inference import Encoder, leaves, length
 from finetuner.tuner import exhaustion, room
 from finetuner.tuner.chunks import chunks
 from finetuner.tuner.trial import trial
+from finetuner.typing import Inputs
 
 SPARE = 0.25
 """As much more than what is chosen must fit too: a fifth of the memory stays free."""
 BATCHES = 10
 """An epoch keeps as many, however large batches could be."""
 _LOOKED_AT = 16  # batches in which the longest texts are looked for
+
+
+def embedded(coder: Encoder, batch: Inputs, parts: bool) -> tuple[np.ndarray, int | None, int | None]:
+    """The vectors of a batch, of a half, a quarter, … of it, whatever fits into memory.
+
+    Args:
+        coder: the model, placed on its device.
+        batch: its inputs.
+        parts: whether a part is as good.
+
+    Returns:
+        The vectors, the bytes that they took if they are of the whole batch and that was measured, and how many items
+        fit if not all do.
+
+    Raises:
+        Exception: that of the framework, where not even one item fits.
+    """
+    n = length(batch)
+    size, part = n, batch
+    while True:
+        try:
+            vectors, taken = room.measured(partial(coder.embed, part))
+            return (vectors, taken, None) if size == n else (vectors, None, size)
+        except Exception as error:
+            if not parts or not size or size < 2 or not exhaustion.is_out_of_memory(error):
+                raise
+            exhaustion.forget(error)
+        size //= 2
+        part = leaves(itemgetter(slice(size)), batch)
 
 
 def chunk(tuner: Any, loader: Loader, taken: int | None, norms: list[str]) -> int | None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from finetuner.console import logger
 from finetuner.data.batch import Batch, Loader
+from finetuner.tuner import exhaustion
 from finetuner.tuner.interruption import deferred
 from finetuner.tuner.trial import trial
 
@@ -136,8 +137,12 @@ def curve(tuner: Any, loader: Loader, rates: Sequence[float]) -> list[float]:
         tuner: before its training.
         loader: of the batches.
         rates: of the model.
+
+    Raises:
+        TrainingError: a batch does not fit into memory; names what would.
     """
     losses: list[float] = []
+    group: list[Batch] = []
     with trial(tuner, loader):
         batches = _endless(loader)
         try:
@@ -149,6 +154,10 @@ def curve(tuner: Any, loader: Loader, rates: Sequence[float]) -> list[float]:
                 losses.append(float(np.mean(of_group)))
                 if diverges(losses):
                     break
+        except Exception as error:
+            if group and exhaustion.is_out_of_memory(error):
+                raise exhaustion.error(tuner, error, group[0][0]) from error
+            raise
         finally:
             batches.close()
     return losses

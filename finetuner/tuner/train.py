@@ -23,12 +23,12 @@ from finetuner.tuner import (
     activations,
     devices as spread,
     execution,
+    fitting,
     found,
     guide as guides,
     optimizers,
     range_test,
     refit as again,
-    room,
     schedule,
 )
 from finetuner.tuner.callbacks.base import Callback
@@ -185,8 +185,7 @@ def train(
         unguided = guide is not None and of_eval is None
         eval_loader = make_eval_loader(judged, objective, loader, what, unguided, views.dropout, **how)
         if judged.kind in JUDGED and not any(isinstance(c, EvaluationCallback) for c in watching):
-            least = min(sought.chunk, inference.BATCH_SIZE) if isinstance(sought.chunk, int) else None
-            watching.insert(0, EvaluationCallback(judged, num_workers=num_workers, batch_size=least))
+            watching.insert(0, EvaluationCallback(judged, num_workers=num_workers))
     if guard:
         watching = guarded(watching)
     again.check(refit, parted.judged, guard, resume)
@@ -202,7 +201,7 @@ def train(
     coder.place(device)  # not the general model, which stays where it is
     running = execution.resolve(precision, compile, gradient_checkpointing, coder, group_by_length, n_devices)
     load(coder.framework, 'halves')  # before large arrays come and go: what stays lies in their midst otherwise
-    vectors, taken = room.measured(lambda: coder.embed(first))
+    vectors, taken, fits = fitting.embedded(coder, first, sought.fit)
     dim = vectors.shape[1]  # refuses a model that gives no vectors, before anything is trained
     if not coder.trainable() and not any(callback.unfreezes for callback in watching):
         raise ArgumentError('Every weight of the model is frozen: there is nothing to train. Unfreeze some.')
@@ -216,7 +215,7 @@ def train(
         views=any(data is not None and data.kind == 'instance' for data in (everything, brought)),
         devices=n_devices,
         collate_fn=collate_fn,
-        size=mini_batch_size,
+        size=mini_batch_size or fits,
         num_workers=num_workers,
     )
     running = execution.of_what_trains(running, precision, coder)
@@ -243,7 +242,7 @@ def train(
             means = class_means(
                 coder,
                 loader.dataset,
-                batch_size=inference.length(first),
+                batch_size=fits or inference.length(first),
                 collate_fn=collate_fn,
                 num_workers=num_workers,
                 seed=seed,

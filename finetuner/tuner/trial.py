@@ -20,7 +20,7 @@ def trial(tuner: Any, loader: Loader) -> Iterator[None]:
         loader: of the batches.
     """
     weights, state = tuner.encoder.weights(), tuner.state
-    tuner.state = TunerState(accumulate=state.accumulate)
+    tuner.state, tuner.good = TunerState(accumulate=state.accumulate), (weights, {})
     try:
         with tuner.statistics_kept():  # those that are no part of what is saved
             tuner.begin(loader)
@@ -30,4 +30,4 @@ def trial(tuner: Any, loader: Loader) -> Iterator[None]:
                 tuner.release()
     finally:
         tuner.encoder.assign(weights)
-        tuner.state = state
+        tuner.state, tuner.good = state, ({}, {})

@@ -53,6 +53,28 @@ def test_what_does_not_fit_goes_in_chunks_and_learns_the_same(backend, small, sa
 
 
 @pytest.mark.backends('torch')
+def test_where_a_batch_cannot_even_be_embedded_a_part_of_it_is(backend, small, monkeypatch, said):
+    small(7)
+    kind, data = load(framework(backend), 'encoder').Encoder, clusters(10, 40)
+    embed, seen, limit = kind.embed, [], 12
+
+    def embedded(self, inputs):
+        if length(inputs) > limit:
+            raise MemoryError
+        seen.append(length(inputs))
+        return embed(self, inputs)
+
+    monkeypatch.setattr(kind, 'embed', embedded)
+    _, history = trained(mlp(backend), data, val_split=0.1, batch_size=None)
+    assert history.found['mini_batch_size'] <= 7
+    assert history.before and history.after  # it is measured in parts, too
+    assert max(seen) <= 12
+    limit = 0
+    with pytest.raises(MemoryError):
+        trained(mlp(backend), data)
+
+
+@pytest.mark.backends('torch')
 def test_what_cannot_go_in_chunks_says_what_fits(backend, small):
     small(7)
     model = mlp(backend, noisy=True)

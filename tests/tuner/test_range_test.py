@@ -10,7 +10,7 @@ import pytest
 
 import finetuner
 from finetuner.callback import GradualUnfreezing, TrainingCheckpoint
-from finetuner.errors import ArgumentError, CheckpointError
+from finetuner.errors import ArgumentError, CheckpointError, TrainingError
 from finetuner.inference import encoder
 from finetuner.tuner import range_test
 from finetuner.tuner.course import course
@@ -153,3 +153,19 @@ def test_the_curve_is_drawn(tmp_path):
     assert '<svg' in history.plot_range_test(tmp_path / 'a.svg').read_text()
     with pytest.raises(ArgumentError, match=r"learning_rate='find'"):
         History({}, []).plot_range_test()
+
+
+@pytest.mark.backends('torch')
+def test_what_does_not_fit_into_memory_is_told_as_in_a_training(monkeypatch):
+    from finetuner.backends.torch.tuner import Tuner
+
+    def full(self, inputs, codes):
+        raise MemoryError
+
+    monkeypatch.setattr(Tuner, 'train_step', full)
+    model = mlp('torch')
+    before = encoder(model).weights()
+    with pytest.raises(TrainingError, match='A batch of 20 items does not fit into memory'):
+        finetuner.fit(model, clusters(), batch_size=20, num_items_per_class=4, learning_rate='find')
+    for name, value in encoder(model).weights().items():
+        np.testing.assert_array_equal(value, before[name])

@@ -11,6 +11,7 @@ from finetuner.evaluation.evaluator import Evaluator
 from finetuner.evaluation.examples import Found, examples, shown
 from finetuner.evaluation.measures import resolve
 from finetuner.evaluation.table import comparison
+from finetuner.inference import BATCH_SIZE
 from finetuner.tuner.callbacks.base import Callback
 
 _CHANCE = 3  # tells this chance from that of batches and of class means
@@ -27,7 +28,7 @@ class EvaluationCallback(Callback):
         limit: how many results count; a list gives the metrics at each.
         distance: 'cosine', 'euclidean', 'sqeuclidean' or 'dot'.
         num_workers: processes that prepare batches.
-        batch_size: items encoded at a time.
+        batch_size: items encoded at a time; 64, or the `mini_batch_size` of the training if that is less.
         show: whether to print a table of before and after when training ends.
         name: stands before the names of the metrics, `name/precision_at_k`; tells several of these callbacks apart.
         caption: the same, as the original called it.
@@ -164,7 +165,7 @@ class EvaluationCallback(Callback):
         """The metrics of the model as it is now, by their names in the history."""
         self.evaluator.model = tuner.encoder
         metrics = self.evaluator.evaluate(
-            batch_size=self.batch_size,
+            batch_size=self.batch_size or (tuner.mini_batch_size and min(tuner.mini_batch_size, BATCH_SIZE)),
             num_workers=self.num_workers,
             preprocess_fn=tuner.preprocess_fn,
             collate_fn=tuner.collate_fn,
