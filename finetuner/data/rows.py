@@ -1,6 +1,6 @@
 """Arrays of items on disk, of which a batch reads the rows that it needs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,10 +124,13 @@ class Kept:
     Args:
         preprocess_fn: that the inputs were made with.
         collate_fn: likewise.
+        current: whether what they were made by is still as it was.
     """
 
-    def __init__(self, preprocess_fn: PreprocessFn | None, collate_fn: CollateFn | None) -> None:
-        self.preprocess_fn, self.collate_fn = preprocess_fn, collate_fn
+    def __init__(
+        self, preprocess_fn: PreprocessFn | None, collate_fn: CollateFn | None, current: Callable[[], bool]
+    ) -> None:
+        self.preprocess_fn, self.collate_fn, self.current = preprocess_fn, collate_fn, current
         self._known: list[tuple[Any, Rows]] = []
 
     def add(self, contents: Sequence[Any], rows: Rows) -> None:

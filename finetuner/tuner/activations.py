@@ -82,7 +82,7 @@ def cache(
         if wanted is None and (epochs < 2 or made.lower.size() < LEAST):
             raise _Refusal('so little is computed more than once that it is not worth while')
         made.try_out(dataset)
-        kept = Kept(dataset.preprocess_fn, collate_fn)
+        kept = Kept(dataset.preprocess_fn, collate_fn, made.current)
         for records in [dataset.records, *judged]:
             if kept.of(records.contents, dataset.preprocess_fn, collate_fn) is None:
                 kept.add(records.contents, made.rows(records))
@@ -150,6 +150,10 @@ class _Cache:
             raise _Refusal('statistics in its frozen part move (freeze=… of fit and to_embedding_model stops them)')
         self.chance = not _alike(self._arrays(awake)[0], arrays[0])
         self.key = self._of_weights()
+
+    def current(self) -> bool:
+        """Whether the frozen weights are those that the activations came of."""
+        return self._of_weights() == self.key
 
     def rows(self, records: Records) -> Rows:
         """The activations of records."""

@@ -97,7 +97,15 @@ def load(tuner: Any, folder: str | Path) -> Path:
             if choice is not choices[-1]:
                 logger.warning('%s The checkpoint before it is taken.', error)
             continue
+        kept = tuner.encoder.kept
+        before = {} if kept is None else tuner.encoder.weights()
         _restore(tuner, choice, arrays, facts)
+        if kept is not None and not kept.current():
+            tuner.encoder.assign(before)
+            raise CheckpointError(
+                f'{choice} has other frozen weights than the model, whose activations are computed already: give fit '
+                f'the model with the frozen weights that the training began with.'
+            )
         tuner.saved = choice
         logger.info('Going on from %s, after %d updates.', choice, tuner.state.updates)
         return choice

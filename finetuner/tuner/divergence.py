@@ -78,7 +78,10 @@ def _inputs(tuner: Any, place: int) -> str | None:
     rows = _rows(tuner.loader.batch(tuner.state.epoch, place)[0], len(names))
     if not rows:
         return None
-    return f'The inputs of {_some(names[row] for row in rows)} are not finite: correct these items or leave them out.'
+    named = _some(names[row] for row in rows)
+    if tuner.loader.rows is not None:
+        return f'What the frozen part of the model gives of {named} is not finite: see what it makes of these items.'
+    return f'The inputs of {named} are not finite: correct these items or leave them out.'
 
 
 def _some(items: Iterable[str]) -> str:

@@ -45,7 +45,7 @@ def test_tokens_are_kept_without_padding_and_given_with_as_much_as_a_batch_needs
 
 def test_they_are_found_by_contents_and_how_these_were_prepared(tmp_path):
     x = np.arange(8, dtype=np.float32).reshape(4, 2)
-    items, kept = ['a', 'b', 'c', 'd'], Kept(str, None)
+    items, kept = ['a', 'b', 'c', 'd'], Kept(str, None, lambda: True)
     kept.add(items, written(tmp_path, [(x,)]))
     of_some = kept.of(Chosen(Chosen(items, [3, 1, 0]), np.array([2, 0])), str, None)
     np.testing.assert_array_equal(of_some.batch([0, 1])[0], x[[0, 3]])
