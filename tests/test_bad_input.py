@@ -38,7 +38,7 @@ def with_item(place, item):
         ({'epochs': 0}, 'epochs=0: expected a whole number of at least 1'),
         ({'epochs': 2.5}, 'epochs=2.5: expected a whole number'),
         ({'seed': -1}, 'seed=-1: expected a whole number'),
-        ({'learning_rate': '1e-3'}, "must be a positive number, got '1e-3'"),
+        ({'learning_rate': '1e-3'}, "learning_rate='1e-3': expected a positive number, such as 1e-3, or 'find'"),
         ({'callbacks': finetuner.callback.Callback()}, r'expected a list, such as \[EarlyStopping'),
         ({'device': 'gpu'}, "device='gpu'"),
         ({'supervision': 'classes'}, "no supervision 'classes'"),
