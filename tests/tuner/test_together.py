@@ -28,6 +28,8 @@ def free_port():
 def started(*commands, home, **variables):
     """The processes of some commands, which are ended in the end with all that they started."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith('COVERAGE_')}
+    if not environment.get('CUDA_VISIBLE_DEVICES'):  # Paddle 3.3's launcher fails where it is empty
+        environment.pop('CUDA_VISIBLE_DEVICES', None)
     environment |= {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'FINETUNER_HOME': str(home)} | variables
     running = [
         subprocess.Popen(
