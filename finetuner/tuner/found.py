@@ -59,8 +59,8 @@ class Sought(NamedTuple):
         if chunk is not None:
             tuner.mini_batch_size = tuner.state.found['mini_batch_size'] = chunk
             logger.info(
-                'A batch of %d does not fit into memory: %d items are in the model at a time, which learns the same but '
-                'for dropout. To set it, give mini_batch_size.', loader.layout.items, chunk,
+                'A batch of %d does not fit into memory: %d items are in the model at a time, which learns the same '
+                'but for dropout. To set it, give mini_batch_size.', loader.layout.items, chunk,
             )  # fmt: skip
         elif self.grow:
             size, why = fitting.largest(tuner, loader, resized, self.rows)
