@@ -12,7 +12,7 @@ from finetuner.typing import Inputs
 KINDS = ('OutOfMemoryError', 'ResourceExhaustedError')
 SIGNS = re.compile(
     r"out of memory|can(no|')t allocate memory|not enough memory|RESOURCE_?EXHAUSTED|OOM when allocating|bad_alloc"
-    r'|ALLOC_FAILED',
+    r'|ALLOC_FAILED|could not (create|execute) a primitive',  # the last is oneDNN's
     re.IGNORECASE,
 )
 """What frameworks say on a CPU or a GPU; most of them have no class of error for it."""

@@ -81,6 +81,7 @@ class XlaRuntimeError(RuntimeError):
         ),
         (RuntimeError('CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)'), True),
         (XlaRuntimeError('INTERNAL: Error dispatching computation: Out of memory allocating 594551976 bytes.'), True),
+        (RuntimeError('could not create a primitive'), True),
         (RuntimeError('mat1 and mat2 shapes cannot be multiplied'), False),
         (ValueError('out of memory'), False),
     ],
