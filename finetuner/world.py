@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from finetuner.errors import ArgumentError
 from finetuner.typing import Tensor
 
 
@@ -115,6 +116,26 @@ def launched(variables: Mapping[str, str] = os.environ) -> Launched:
             size, rank, local_rank, local_size = map(int, found)
             return Launched(one.name, size, rank, local_size, local_rank)
     return Launched()
+
+
+def kind_of_device(started: Launched, device: str | None, gpus: int) -> str:
+    """Where processes of a launcher compute: 'cpu' or 'cuda', a GPU for each.
+
+    Args:
+        started: what the launcher says.
+        device: as it was asked for; None takes GPUs if there are any.
+        gpus: how many there are on this machine.
+
+    Raises:
+        ArgumentError: there are fewer GPUs than processes.
+    """
+    found = device or ('cuda' if gpus else 'cpu')
+    if found == 'cuda' and gpus < started.local_size:
+        raise ArgumentError(
+            f'{started.local_size} processes on this machine, and {gpus} GPUs: start as many as there are GPUs, or say '
+            f"device='cpu'."
+        )
+    return found
 
 
 _alone = World()

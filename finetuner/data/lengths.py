@@ -32,16 +32,12 @@ class Padded(NamedTuple):
     Attributes:
         inputs: by name an array of B rows.
         lengths: (B,) the tokens of each row.
+        wide: the names of the arrays that have a number for every token.
     """
 
     inputs: dict[str, np.ndarray]
     lengths: np.ndarray
-
-    @property
-    def wide(self) -> list[str]:
-        """The names of the arrays that have a number for every token."""
-        mask = self.inputs[MASK]
-        return [name for name, array in self.inputs.items() if array.shape == mask.shape and array.dtype.kind in 'iub']
+    wide: frozenset[str]
 
     @property
     def width(self) -> int:
@@ -72,11 +68,11 @@ def padded(inputs: Inputs) -> Padded | None:
     if mask.ndim != 2 or any(array.shape[:1] != mask.shape[:1] for array in arrays.values()):
         return None
     lengths = mask.astype(bool).sum(1)
-    beside = (array for array in arrays.values() if array.shape != mask.shape or array.dtype.kind not in 'iub')
-    if any(mask.shape[1] in array.shape[1:] for array in beside):
+    wide = frozenset(name for name, array in arrays.items() if array.shape == mask.shape and array.dtype.kind in 'iub')
+    if any(mask.shape[1] in array.shape[1:] for name, array in arrays.items() if name not in wide):
         return None  # nobody knows whether that axis is of tokens
     from_left = (mask == (np.arange(mask.shape[1]) < lengths[:, None])).all()
-    return Padded(arrays, np.maximum(lengths, 1)) if from_left else None
+    return Padded(arrays, np.maximum(lengths, 1), wide) if from_left else None
 
 
 def groups(lengths: np.ndarray, overhead: float, budget: int | None = None) -> list[Group]:

@@ -59,13 +59,7 @@ def join(started: Launched, nodes: int, device: str | None) -> World:
         ArgumentError: there are fewer GPUs than processes, or the launcher started them for other devices.
     """
     gpus = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
-    if device is None:
-        device = 'cuda' if gpus else 'cpu'
-    if device == 'cuda' and gpus < started.local_size:
-        raise ArgumentError(
-            f'{started.local_size} processes on this machine, and {gpus} GPUs: start as many as there are GPUs, or say '
-            f"device='cpu'."
-        )
+    device = world.kind_of_device(started, device, gpus)
     if device == 'cpu' and gpus:
         raise ArgumentError(
             "device='cpu', and paddle.distributed.launch started these processes for GPUs, between which they talk. "

@@ -12,7 +12,6 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import distributed
 
 from finetuner import world
-from finetuner.errors import ArgumentError
 from finetuner.typing import Inputs
 from finetuner.world import Launched
 
@@ -101,13 +100,7 @@ def join(started: Launched, nodes: int, device: str | None) -> World:
         ArgumentError: there are fewer GPUs than processes.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device is None:
-        device = 'cuda' if gpus else 'cpu'
-    if device == 'cuda' and gpus < started.local_size:
-        raise ArgumentError(
-            f'{started.local_size} processes on this machine, and {gpus} GPUs: start as many as there are GPUs, or say '
-            f"device='cpu'."
-        )
+    device = world.kind_of_device(started, device, gpus)
     found = World(started, nodes, device)
     found.fabric()
     atexit.register(_leave)
