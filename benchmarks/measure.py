@@ -5,12 +5,16 @@ import ctypes.util
 import gc
 import json
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import process_time
 from typing import Any
 
 RESULTS = Path(__file__).parent / 'results'
+MARK = 'RESULT '
 
 
 def cpu_seconds(functions: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
@@ -54,6 +58,27 @@ def save(name: str, results: Mapping[str, Any]) -> Path:
     path = RESULTS / f'{name}.json'
     path.write_text(json.dumps(results, indent=2) + '\n')
     return path
+
+
+def tell(result: Any) -> None:
+    """Give a result to the process that called `told`."""
+    print(MARK + json.dumps(result))
+
+
+def told(module: str, *arguments: Any, **variables: str) -> Any:
+    """What a module of ours tells, run in a process of its own.
+
+    Args:
+        module: its name in this package.
+        *arguments: of its command line.
+        **variables: of the environment, beside those of this process.
+    """
+    command = [sys.executable, '-m', f'benchmarks.{module}', *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | variables)
+    if done.returncode:
+        sys.exit(done.stderr)
+    line = next(line for line in done.stdout.splitlines() if line.startswith(MARK))
+    return json.loads(line.removeprefix(MARK))
 
 
 def _kilobytes(field: str) -> int:

@@ -8,17 +8,13 @@ the median of the training without its first step. Needs FINETUNER_DATA. Writes 
 """
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 from time import process_time
 from typing import Any
 
 import numpy as np
 
 from benchmarks.loop import ONE_THREAD
-from benchmarks.measure import save
+from benchmarks.measure import save, tell, told
 
 WAYS = {
     'float32': {'precision': '32', 'group_by_length': False},
@@ -70,7 +66,7 @@ def main() -> None:
     parser.add_argument('--one', nargs=2, metavar=('WAY', 'SEED'))
     arguments = parser.parse_args()
     if arguments.one:
-        print('RESULT', json.dumps(run(arguments.one[0], int(arguments.one[1]), arguments.epochs)))
+        tell(run(arguments.one[0], int(arguments.one[1]), arguments.epochs))
         return
     from rich.console import Console
     from rich.table import Table
@@ -78,14 +74,7 @@ def main() -> None:
     found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
     for seed in range(arguments.seeds):
         for way, runs in found.items():
-            command = [sys.executable, '-m', 'benchmarks.precision', '--epochs', str(arguments.epochs)]
-            done = subprocess.run(
-                [*command, '--one', way, str(seed)], capture_output=True, text=True, env=os.environ | ONE_THREAD
-            )
-            if done.returncode:
-                sys.exit(done.stderr)
-            line = next(line for line in done.stdout.splitlines() if line.startswith('RESULT '))
-            runs.append(json.loads(line.removeprefix('RESULT ')))
+            runs.append(told('precision', '--epochs', arguments.epochs, '--one', way, seed, **ONE_THREAD))
     table, results = Table(title='MiniLM, batches of 64 questions'), {}
     for column in ('', 'CPU seconds a step', 'times faster', 'MAP@R before', 'after', 'difference to float32'):
         table.add_column(column)

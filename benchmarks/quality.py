@@ -9,11 +9,11 @@ FINETUNER_DATA). Writes results/quality.json.
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 from time import process_time
 from typing import Any
+
+from benchmarks.measure import tell, told
 
 RESULTS = Path(__file__).parent / 'results' / 'quality.json'
 METRICS = ['map_at_r', 'precision_at_k']
@@ -67,7 +67,7 @@ def main() -> None:
     if arguments.task:
         name, framework = arguments.task.split()
         result = digits(framework) if name == 'digits' else banking77(arguments.per_intent)
-        print('RESULT', json.dumps(result))
+        tell(result)
         return
     from rich.console import Console
     from rich.table import Table
@@ -76,11 +76,7 @@ def main() -> None:
     for column in ('task', 'MAP@R', 'P@1', 'CPU seconds of fit'):
         table.add_column(column)
     for task in TASKS:
-        command = [sys.executable, '-m', 'benchmarks.quality', '--task', task]
-        command += ['--per-intent', str(arguments.per_intent)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        line = next(line for line in done.stdout.splitlines() if line.startswith('RESULT '))
-        found = results['tasks'][task] = json.loads(line.removeprefix('RESULT '))
+        found = results['tasks'][task] = told('quality', '--task', task, '--per-intent', arguments.per_intent)
         changes = [f'{found["before"][name]:.3f} -> {found["after"][name]:.3f}' for name in METRICS]
         table.add_row(task, *changes, f'{found["seconds"]:.0f}')
     RESULTS.parent.mkdir(exist_ok=True)

@@ -16,9 +16,6 @@ results/sentences.json.
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import process_time
@@ -27,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.loop import ONE_THREAD
+from benchmarks.measure import tell, told
 
 RESULTS = Path(__file__).parent / 'results' / 'sentences.json'
 OURS = ('finetuner', 'finetuner, 1 epoch')
@@ -187,7 +185,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.one:
         way, name, seed, budget = arguments.one
-        print('RESULT', json.dumps(run(way, name, int(seed), float(budget))))
+        tell(run(way, name, int(seed), float(budget)))
         return
     results: dict[str, Any] = {'seeds': arguments.seeds}
     for name in arguments.tasks:
@@ -201,12 +199,7 @@ def compared(name: str, seeds: int) -> dict[str, list[dict]]:
     for seed in range(seeds):
         for way, runs in found.items():
             budget = found[OURS[0]][-1]['seconds'] if way in THEIRS else 0.0
-            command = [sys.executable, '-m', 'benchmarks.sentences', '--one', way, name, str(seed), str(budget)]
-            done = subprocess.run(command, capture_output=True, text=True, env=os.environ | ONE_THREAD)
-            if done.returncode:
-                sys.exit(done.stderr)
-            line = next(line for line in done.stdout.splitlines() if line.startswith('RESULT '))
-            runs.append(json.loads(line.removeprefix('RESULT ')))
+            runs.append(told('sentences', '--one', way, name, seed, budget, **ONE_THREAD))
             means = ', '.join(f'{label} {np.mean(runs[-1]["found"][i]):.3f}' for i, label in enumerate(METRICS))
             print(f'{name}, seed {seed}, {way}: {means}, {runs[-1]["seconds"]:.0f} CPU seconds', flush=True)
     return found
