@@ -27,7 +27,7 @@ FOREIGN_VARIABLES = (
     'ENABLE_RUNTIME_UPTIME',  # jax
     'HDF5_',  # h5py
     'KMP_',  # torch, tensorflow
-    'PYTORCH_',  # lightning_fabric
+    'PYTORCH_',  # lightning
     'TF2_',  # tensorflow
     'TF_FORCE_GPU',  # tensorflow
     'TORCHINDUCTOR_',  # torch

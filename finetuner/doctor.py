@@ -16,7 +16,6 @@ from finetuner.errors import FinetunerError
 # What is looked for: the distribution, the version that was tested, the extra that brings it.
 TESTED = {
     'torch': ('2.13.0', 'torch'),
-    'lightning-fabric': ('2.6.6', 'torch'),
     'keras': ('3.15.1', 'keras'),
     'tensorflow': ('2.21.0', 'keras'),
     'jax': ('0.10.2', 'keras-jax'),
@@ -34,7 +33,7 @@ TESTED = {
 TWINS = {'tensorflow': ('tensorflow-cpu',), 'paddlepaddle': ('paddlepaddle-gpu',)}
 # A framework trains when, for one of these rows, all are installed.
 NEEDS = {
-    'torch': (('torch', 'lightning-fabric'),),
+    'torch': (('torch',),),
     'keras': (('keras', 'tensorflow'), ('keras', 'jax'), ('keras', 'torch')),
     'paddle': (('paddlepaddle',),),
 }

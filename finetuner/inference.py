@@ -275,6 +275,8 @@ def arguments(forward: Callable[..., Any], inputs: Inputs) -> tuple[tuple[Any, .
     A dict is spread over the parameters of `forward` if they bear its keys, or if it takes any; a list or tuple is
     spread over as many required parameters; everything else is the one argument.
     """
+    if not isinstance(inputs, Mapping | list | tuple):
+        return (inputs,), {}
     try:
         parameters = inspect.signature(forward).parameters.values()
     except (TypeError, ValueError):  # a compiled function, which does not say
@@ -285,7 +287,7 @@ def arguments(forward: Callable[..., Any], inputs: Inputs) -> tuple[tuple[Any, .
         any_name = any(p.kind is p.VAR_KEYWORD for p in parameters) and {p.name for p in required} <= set(inputs)
         if any_name or set(inputs) <= names:
             return (), dict(inputs)
-    elif isinstance(inputs, list | tuple) and len(required) == len(inputs) > 1:
+    elif len(required) == len(inputs) > 1:
         return tuple(inputs), {}
     return (inputs,), {}
 

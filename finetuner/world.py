@@ -1,6 +1,7 @@
 """The processes that train one model together, as each of them knows them."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -118,19 +119,43 @@ def launched(variables: Mapping[str, str] = os.environ) -> Launched:
     return Launched()
 
 
+def half_launched(variables: Mapping[str, str] = os.environ) -> str | None:
+    """What a launcher left out that says which of several processes this is, for a sentence; None if nothing is amiss.
+
+    >>> half_launched({'WORLD_SIZE': '4', 'RANK': '1'})
+    'WORLD_SIZE=4 and RANK=1 are in the environment, LOCAL_RANK and LOCAL_WORLD_SIZE are not'
+    """
+    size, rank = variables.get('WORLD_SIZE', ''), variables.get('RANK', '')
+    missing = [name for name in ('LOCAL_RANK', 'LOCAL_WORLD_SIZE') if name not in variables]
+    if not (missing and size.isdecimal() and rank.isdecimal() and int(size) > 1):
+        return None
+    there = 'is not' if len(missing) == 1 else 'are not'
+    return f'WORLD_SIZE={size} and RANK={rank} are in the environment, {" and ".join(missing)} {there}'
+
+
+def first_host(nodes: str) -> str:
+    """The first of the machines that Slurm names.
+
+    >>> first_host('gpu[07-09,12],login'), first_host('gpu3,gpu4'), first_host('gpu-a[1,5]')
+    ('gpu07', 'gpu3', 'gpu-a1')
+    """
+    return re.sub(r'\[(\w+)[^]]*\]', r'\1', nodes).split(',')[0]
+
+
 def kind_of_device(started: Launched, device: str | None, gpus: int) -> str:
     """Where processes of a launcher compute: 'cpu' or 'cuda', a GPU for each.
 
     Args:
         started: what the launcher says.
         device: as it was asked for; None takes GPUs if there are any.
-        gpus: how many there are on this machine.
+        gpus: how many this process sees; all of the machine, or those that Slurm gives it by `--gpus-per-task`.
 
     Raises:
         ArgumentError: there are fewer GPUs than processes.
     """
     found = device or ('cuda' if gpus else 'cpu')
-    if found == 'cuda' and gpus < started.local_size:
+    own = started.by == 'srun' and os.environ.get('SLURM_GPUS_PER_TASK') == str(gpus)
+    if found == 'cuda' and gpus < started.local_size and not own:
         raise ArgumentError(
             f'{started.local_size} processes on this machine, and {gpus} GPUs: start as many as there are GPUs, or say '
             f"device='cpu'."

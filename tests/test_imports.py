@@ -2,7 +2,6 @@
 
 import json
 from importlib import import_module
-from importlib.util import find_spec
 
 import pytest
 
@@ -23,11 +22,10 @@ before = finetuner.embed(model, clusters()[0])
 after = finetuner.embed(finetuner.fit(model, clusters(), epochs=1), clusters()[0])
 assert before.shape == after.shape and not np.array_equal(before, after)
 """
-# What may be loaded after training. `import keras` alone imports jax and pandas where they are installed. Fabric asks
-# torchmetrics, where that is installed, for its version by importing it, and it imports transformers.
+# What may be loaded after training. `import keras` alone imports jax and pandas where they are installed.
 KERAS = {'keras', 'jax', 'pandas'}
 ALLOWED = {
-    'torch': {'torch', 'transformers'} if find_spec('torchmetrics') else {'torch'},
+    'torch': {'torch'},
     'keras-tensorflow': KERAS | {'tensorflow'},
     'keras-torch': KERAS | {'torch'},
     'keras-jax': KERAS,

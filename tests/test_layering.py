@@ -43,12 +43,12 @@ PLACES = {
 # The old names for the losses, and the framework itself, which is imported in one place.
 ALIASES = {'finetuner.tuner.losses': 'finetuner.losses', 'finetuner.backends': 'finetuner'}
 FRAMEWORKS = {
-    'torch': {'torch', 'lightning_fabric', 'transformers', 'peft'},
+    'torch': {'torch', 'transformers', 'peft'},
     'keras': {'keras', 'torch'},  # torch: Keras does not say which GPUs its own torch engine has
     'paddle': {'paddle'},
     'numpy': set(),
 }
-EVERY_FRAMEWORK = {'torch', 'lightning_fabric', 'transformers', 'peft', 'keras', 'tensorflow', 'jax', 'paddle'}
+EVERY_FRAMEWORK = {'torch', 'transformers', 'peft', 'keras', 'tensorflow', 'jax', 'paddle'}
 
 
 def _modules() -> dict[str, Path]:

@@ -255,29 +255,29 @@ class Tuner(Step):
             self._set_rates()
             self._tell('on_train_batch_begin')
             self.meet()
-            try:
+            with deferred():  # so that each callback counts the update once
                 self._advance(inputs, codes)
-            except Exception as error:
-                if exhaustion.is_out_of_memory(error):
-                    raise exhaustion.error(self, error, inputs) from error
-                raise
-            if divergence.seen(state):
-                return math.nan
-            self._tell('on_train_batch_end')
+                if divergence.seen(state):
+                    return math.nan
+                self._tell('on_train_batch_end')
         self._tell('on_train_epoch_end')
         return float(np.mean([float(loss) for loss in state.losses]))
 
     def _advance(self, inputs: Inputs, codes: Codes) -> None:
         state = self.state
-        with deferred():
-            self.updating = True
+        self.updating = True
+        try:
             state.loss = self.step(inputs, codes)
-            state.losses.append(state.loss)
-            ended = state.step % state.num_batches_train == 0
-            if ended if self.scheduler_step == 'epoch' else not state.pending:
-                self.step_scheduler()
-            self.updating = False
-            self.tell.due('on_train_batch_end')  # also where what was held back comes now
+        except Exception as error:
+            if exhaustion.is_out_of_memory(error):
+                raise exhaustion.error(self, error, inputs) from error
+            raise
+        state.losses.append(state.loss)
+        ended = state.step % state.num_batches_train == 0
+        if ended if self.scheduler_step == 'epoch' else not state.pending:
+            self.step_scheduler()
+        self.updating = False
+        self.tell.due('on_train_batch_end')
 
     def _validate(self, loader: Loader) -> float:
         state = self.state

@@ -52,6 +52,12 @@ def join(coder: Encoder, device: Any, devices: Any, num_nodes: Any, strategy: An
         return World(), _of_one_process(load('keras', 'replicas'), started, devices, num_nodes, strategy)
     wanted = (devices or 1) * (num_nodes or 1)
     alone = devices == 1 and (num_nodes == 1 or (num_nodes is None and started.local_size > 1))
+    half = worlds.half_launched()
+    if half and not started.by and not alone and coder.framework == 'torch':
+        raise ArgumentError(
+            f'{half}: which GPU of its machine is for this process? Start processes with torchrun, or set LOCAL_RANK '
+            f'and LOCAL_WORLD_SIZE too. devices=1, num_nodes=1 trains a model of its own in each.'
+        )
     if started.size == 1 or alone:
         if wanted > 1 or (strategy is not None and not started.by):
             raise ArgumentError(_start(coder.framework, devices, num_nodes, strategy))
@@ -73,7 +79,7 @@ def join(coder: Encoder, device: Any, devices: Any, num_nodes: Any, strategy: An
     if device is not None and device not in ('cpu', 'cuda'):
         raise ArgumentError(f"device={device!r}: each process takes a GPU of its own. Say 'cpu' or 'cuda'.")
     if not _JOINED:
-        _JOINED.append(load(coder.framework, 'processes').join(started, nodes, device))
+        _JOINED.append(load(coder.framework, 'processes').join(started, device))
     world = _JOINED[0]
     if device is not None and device != str(world.device).partition(':')[0]:
         raise ArgumentError(

@@ -1,9 +1,6 @@
 """Telling callbacks what happens, so that one who was not told before an interruption is told after it."""
 
-from contextlib import nullcontext
 from typing import Any
-
-from finetuner.tuner.interruption import deferred
 
 REPEATED = ('on_train_batch_end', 'on_epoch_end')
 """Hooks that a training which goes on does not come by again."""
@@ -33,10 +30,9 @@ class Telling:
 
     def __call__(self, hook: str, *arguments: Any) -> None:
         """Tell all."""
-        with deferred() if hook == 'on_train_batch_end' else nullcontext():
-            for place in range(len(self.tuner.callbacks)):
-                self._tell(hook, place, *arguments)
-            self.due('')
+        for place in range(len(self.tuner.callbacks)):
+            self._tell(hook, place, *arguments)
+        self.due('')
 
     def rest(self) -> dict[str, list[str]]:
         """By the hook, the keys of the callbacks that are not told of it yet, for a checkpoint."""

@@ -59,6 +59,32 @@ def test_a_script_that_sbatch_starts_is_one_process():
     assert launched({'SLURM_NTASKS': '4', 'SLURM_PROCID': '0', 'SLURM_LOCALID': '0'}).size == 1
 
 
+@pytest.mark.parametrize('extra', [{}, {'LOCAL_RANK': '0'}])
+def test_a_launcher_that_does_not_say_which_gpu_is_for_whom_is_refused(extra, monkeypatch):
+    for name, value in ({'WORLD_SIZE': '2', 'RANK': '1'} | extra).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ArgumentError, match='WORLD_SIZE=2 and RANK=1 are in the environment, .*LOCAL_WORLD_SIZE'):
+        join()
+    assert join(devices=1, num_nodes=1)[1] == 1
+    monkeypatch.setenv('WORLD_SIZE', '1')
+    assert join()[1] == 1
+
+
+@pytest.mark.parametrize(
+    ('each', 'gpus', 'found'), [('1', 1, 'cuda'), (None, 1, None), ('2', 1, None), (None, 4, 'cuda')]
+)
+def test_a_task_of_slurm_may_see_its_own_gpu_alone(each, gpus, found, monkeypatch):
+    monkeypatch.delenv('SLURM_GPUS_PER_TASK', raising=False)
+    if each:
+        monkeypatch.setenv('SLURM_GPUS_PER_TASK', each)
+    started = launched(STARTED['srun'])
+    if found is None:
+        with pytest.raises(ArgumentError, match='2 processes on this machine, and 1 GPUs'):
+            worlds.kind_of_device(started, None, gpus)
+    else:
+        assert worlds.kind_of_device(started, None, gpus) == found
+
+
 def test_one_process_that_is_asked_for_nothing_or_one_is_alone():
     for asked in ({}, {'devices': 1}, {'devices': 1, 'num_nodes': 1}):
         assert join(**asked)[1] == 1

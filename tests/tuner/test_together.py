@@ -191,7 +191,7 @@ def test_what_goes_wrong_in_one_ends_all_and_names_it(together):
 def test_processes_that_are_given_different_things_are_refused(together):
     for facts in together[2]:
         assert 'train_data are not the same in all' in facts['data']
-        assert 'the arguments of fit are not the same in all' in facts['arguments']
+        assert 'the arguments of fit (learning_rate) are not the same in all' in facts['arguments']
         assert 'A batch has 1 items, and 2 processes train together' in facts['few']
 
 
@@ -208,9 +208,8 @@ def test_the_others_do_not_wait_for_one_that_died(together):
 )
 def test_the_processes_of_slurm_learn_what_one_does(tmp_path, backend):
     ours = {
-        'SLURM_NTASKS': 2, 'SLURM_NTASKS_PER_NODE': 2, 'SLURM_STEP_NUM_TASKS': 2, 'SLURM_STEP_TASKS_PER_NODE': '2',
-        'SLURM_NODEID': 0,
-        'SLURM_NODELIST': '127.0.0.1', 'SLURM_JOB_ID': 1, 'SLURM_JOB_NAME': 'tuning', 'MASTER_PORT': free_port(),
+        'SLURM_NTASKS': 2, 'SLURM_STEP_NUM_TASKS': 2, 'SLURM_STEP_TASKS_PER_NODE': '2', 'SLURM_NODEID': 0,
+        'SLURM_STEP_NODELIST': '127.0.0.1', 'SLURM_JOB_ID': 1, 'SLURM_JOB_NAME': 'tuning', 'MASTER_PORT': free_port(),
     }  # fmt: skip
     commands = []
     for rank in range(2):

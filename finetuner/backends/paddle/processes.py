@@ -52,7 +52,7 @@ class World(world.World):
         return int(found.item())
 
 
-def join(started: Launched, nodes: int, device: str | None) -> World:
+def join(started: Launched, device: str | None) -> World:
     """Meet the other processes of the launcher.
 
     Raises:

@@ -1,31 +1,22 @@
 """Precision, compilation and gradient checkpointing of a PyTorch module."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
-from lightning_fabric.plugins.precision import MixedPrecision
 
 from finetuner.errors import ModelError
 
 FLAG, DOES = 'gradient_checkpointing', '_gradient_checkpointing_func'
 
 
-class Autocast(MixedPrecision):
-    """Rounds where a layer computes in less. Of Fabric's own it leaves out two things.
-
-    Fabric rounds all inputs, also those that the model would normalise first; and it changes the scale of the loss with
-    the step of each optimizer, though all slopes bear one scale.
-    """
-
-    def __init__(self, precision: str, device: str) -> None:
-        super().__init__('16-mixed' if precision == '16' else 'bf16-mixed', device)
-        self.scaler = None
-
-    def convert_input(self, data: Any) -> Any:
-        """The inputs as they are."""
-        return data
+def autocast(precision: str, device: str) -> Callable[[], AbstractContextManager[None]]:
+    """What to call the model in, so that layers that may compute in 'bf16' or '16' do; for '32' it is nothing."""
+    if precision == '32':
+        return nullcontext
+    return partial(torch.autocast, device, torch.float16 if precision == '16' else torch.bfloat16)
 
 
 def no_precision(precision: str, model: Any, device: str) -> str | None:

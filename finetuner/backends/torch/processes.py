@@ -1,33 +1,16 @@
-"""PyTorch in several processes: Fabric starts their talk, on gloo between CPUs and NCCL between GPUs."""
+"""PyTorch in several processes, on gloo between CPUs and NCCL between GPUs."""
 
 import atexit
-import logging
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
-from lightning_fabric.strategies import DDPStrategy
 from torch import distributed
 
 from finetuner import world
 from finetuner.typing import Inputs
 from finetuner.world import Launched
-
-ENVIRONMENTS = {'torchrun': TorchElasticEnvironment, 'srun': SLURMEnvironment}
-
-
-class Replicas(DDPStrategy):
-    """Fabric's own, but the module stays as it is, and its slopes are added up by `Several.unite`.
-
-    `DistributedDataParallel` would take their mean with every backward pass; here there are several of these in an
-    update, which belongs to a loss of the whole batch, and weights that no loss reaches, or that are unfrozen later.
-    """
-
-    def setup_module(self, module: Any) -> Any:
-        """The module."""
-        return module
 
 
 class World(world.World):
@@ -35,32 +18,11 @@ class World(world.World):
 
     Args:
         started: what it says.
-        nodes: machines.
-        device: 'cpu' or 'cuda'.
+        device: where this process computes.
     """
 
-    def __init__(self, started: Launched, nodes: int, device: str) -> None:
-        self.rank, self.size = started.rank, started.size
-        self.started, self.nodes = started, nodes
-        self.device = f'cuda:{started.local_rank}' if device == 'cuda' else device
-
-    def fabric(self, plugins: Any = None) -> Fabric:
-        """A Fabric of these processes, which have met."""
-        on_gpu = self.device != 'cpu'
-        fabric = Fabric(
-            accelerator='cuda' if on_gpu else 'cpu',
-            devices=self.started.local_size,
-            num_nodes=self.nodes,
-            strategy=Replicas(process_group_backend='cpu:gloo,cuda:nccl' if on_gpu else 'gloo'),
-            plugins=[ENVIRONMENTS[self.started.by](), *(plugins or [])],
-        )
-        said, level = logging.getLogger('lightning_fabric'), logging.getLogger('lightning_fabric').level
-        said.setLevel(logging.WARNING)  # each process would say that it is there
-        try:
-            fabric.launch()
-        finally:
-            said.setLevel(level)
-        return fabric
+    def __init__(self, started: Launched, device: str) -> None:
+        self.rank, self.size, self.device = started.rank, started.size, device
 
     def gather(self, rows: torch.Tensor, n: int) -> torch.Tensor:
         places = [self.place(n, rank) for rank in range(self.size)]
@@ -93,7 +55,7 @@ class World(world.World):
         return int(found)
 
 
-def join(started: Launched, nodes: int, device: str | None) -> World:
+def join(started: Launched, device: str | None) -> World:
     """Meet the other processes of a launcher.
 
     Raises:
@@ -101,10 +63,17 @@ def join(started: Launched, nodes: int, device: str | None) -> World:
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     device = world.kind_of_device(started, device, gpus)
-    found = World(started, nodes, device)
-    found.fabric()
+    if device == 'cuda':
+        # A task of Slurm may see its own GPU alone.
+        device = f'cuda:{started.local_rank if gpus >= started.local_size else 0}'
+        torch.cuda.set_device(device)
+    if started.by == 'srun':  # which names no place to meet at; torchrun does
+        os.environ.setdefault('MASTER_ADDR', world.first_host(os.environ['SLURM_STEP_NODELIST']))
+        os.environ.setdefault('MASTER_PORT', str(15000 + int(os.environ['SLURM_JOB_ID']) % 10000))
+    backend = 'gloo' if device == 'cpu' else 'cpu:gloo,cuda:nccl'
+    distributed.init_process_group(backend, rank=started.rank, world_size=started.size)
     atexit.register(_leave)
-    return found
+    return World(started, device)
 
 
 def _leave() -> None:
@@ -126,8 +95,6 @@ class Several:
     """What the training step of one process must also do among several; the attributes are those of `Tuner`."""
 
     encoder: Any
-    fabric: Any
-    module: Any
     optimizers: dict[str, Any]
     parameters: dict[str, Any]
     world: Any
@@ -140,7 +107,7 @@ class Several:
 
     def draw(self, embeddings: torch.Tensor, slopes: torch.Tensor) -> None:
         """Add the slopes of the weights that come of those of the embeddings."""
-        self.fabric.backward(embeddings, slopes.to(embeddings.dtype))
+        embeddings.backward(slopes.to(embeddings.dtype))
 
     def forget(self) -> None:
         """Have no slopes of the model's weights."""

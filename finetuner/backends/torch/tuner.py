@@ -1,4 +1,4 @@
-"""The training step of PyTorch, on Lightning Fabric."""
+"""The training step of PyTorch."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
 
 from finetuner.backends.torch import execution, ops, processes
 from finetuner.backends.torch.encoder import Encoder
@@ -29,25 +27,17 @@ class Tuner(processes.Several, base.Tuner):
     def setup(self, layout: Layout) -> None:
         model = self.encoder.model
         self.layout = layout
-        device = torch.device(self.encoder.device)
-        less = self.execution.precision != '32'
-        plugins: list[Any] = [execution.Autocast(self.execution.precision, device.type)] if less else []
-        if self.world.size > 1:
-            fabric = self.world.fabric(plugins)
-        else:
-            one = [device.index or 0] if device.type == 'cuda' else 1
-            # Named, or Fabric looks for Slurm, and refuses a job of several tasks in which this is one process.
-            fabric = Fabric(accelerator=device.type, devices=one, plugins=[LightningEnvironment(), *plugins])
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.execution.precision == '16')
+        device = torch.device(self.encoder.device).type
+        self.autocast = execution.autocast(self.execution.precision, device)
+        self.scaler = torch.amp.GradScaler(device, enabled=self.execution.precision == '16')
         initial = self.objective.parameters(self.dim, layout.n_classes, self.means)
         self.parameters = {
             name: torch.nn.Parameter(torch.from_numpy(value).to(self.encoder.device)) for name, value in initial.items()
         }
         self.memory = {name: torch.from_numpy(value).to(self.encoder.device) for name, value in self.memory.items()}
-        self.fabric = fabric
         trained = self.encoder.trained.model
-        self.module = fabric.setup_module(execution.compiled(trained) if self.execution.compile else trained)
-        self.optimizers: dict[str, Any] = {}
+        self.module = execution.compiled(trained) if self.execution.compile else trained
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.scheduler: Any = None
         self.remake()
         # A module that stands still has no mode of its own; if it does not in the end, it has that of the model.
@@ -62,11 +52,10 @@ class Tuner(processes.Several, base.Tuner):
         slots: dict[Any, Any] = {}
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
-            slots |= optimizer.optimizer.state
-        made = self._optimizers()
-        for optimizer in made.values():
+            slots |= optimizer.state
+        self.optimizers = self._optimizers()
+        for optimizer in self.optimizers.values():
             optimizer.state.update({p: slots[p] for p in _trained(optimizer) if p in slots})
-        self.optimizers = {name: self.fabric.setup_optimizers(optimizer) for name, optimizer in made.items()}
 
     def release(self) -> None:
         for optimizer in self.optimizers.values():
@@ -121,18 +110,20 @@ class Tuner(processes.Several, base.Tuner):
         return self._backward(leaf, codes), leaf.grad
 
     def pull(self, inputs: Inputs, slopes: torch.Tensor, update: bool) -> None:
-        self.fabric.backward(self._embeddings(inputs), slopes)
+        self._embeddings(inputs).backward(slopes)
         if update:
             self._update()
 
     def attempt(self, inputs: Inputs) -> None:
         embeddings = self._embeddings(inputs)
-        self.fabric.backward(embeddings, torch.zeros_like(embeddings))
+        embeddings.backward(torch.zeros_like(embeddings))
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
 
     def _embeddings(self, inputs: Inputs) -> torch.Tensor:
-        return self.through(inputs, lambda part: checked(self.encoder.trained.call(part, self.module), None))
+        with self.autocast():
+            found = self.through(inputs, lambda part: checked(self.encoder.trained.call(part, self.module), None))
+        return found if self.execution.precision == '32' else found.float()
 
     def _backward(self, embeddings: torch.Tensor, codes: Codes) -> torch.Tensor:
         native = {name: torch.from_numpy(code).to(embeddings.device) for name, code in codes.items()}
@@ -142,7 +133,7 @@ class Tuner(processes.Several, base.Tuner):
             for optimizer in self.optimizers.values():
                 optimizer.zero_grad()
         share = loss if self.state.group == 1 else loss / self.state.group
-        self.fabric.backward(self.scaler.scale(share))
+        self.scaler.scale(share).backward()
         return loss.detach()
 
     def _update(self) -> None:
@@ -232,7 +223,7 @@ class Tuner(processes.Several, base.Tuner):
         self.memory = {name: torch.from_numpy(value.copy()).to(self.encoder.device) for name, value in memory.items()}
 
 
-def _trained(optimizer: Any) -> list[torch.nn.Parameter]:
+def _trained(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
     return [p for group in optimizer.param_groups for p in group['params']]
 
 
