@@ -49,7 +49,7 @@ def join(coder: Encoder, device: Any, devices: Any, num_nodes: Any, strategy: An
     started = worlds.launched()
     _enter(World())
     if coder.framework == 'keras':
-        return World(), _of_one_process(load('keras', 'replicas'), started, devices, num_nodes, strategy)
+        return World(), _of_one_process(load('keras', 'replicas'), started, device, devices, num_nodes, strategy)
     wanted = (devices or 1) * (num_nodes or 1)
     alone = devices == 1 and (num_nodes == 1 or (num_nodes is None and started.local_size > 1))
     half = worlds.half_launched()
@@ -138,7 +138,9 @@ def _enter(world: World) -> None:
     console.silence(world.rank > 0)
 
 
-def _of_one_process(part: Any, started: Launched, devices: int | None, num_nodes: int | None, strategy: Any) -> int:
+def _of_one_process(
+    part: Any, started: Launched, device: Any, devices: int | None, num_nodes: int | None, strategy: Any
+) -> int:
     # Keras has one process, and on JAX several devices in it.
     if started.size > 1 and not (devices == num_nodes == 1):
         raise ArgumentError(
@@ -149,7 +151,11 @@ def _of_one_process(part: Any, started: Launched, devices: int | None, num_nodes
         what = f'strategy={strategy!r}' if strategy is not None else f'num_nodes={num_nodes}'
         raise ArgumentError(f'{what} is not for Keras, which trains in one process. {part.WAYS}')
     if (devices or 1) > 1:
-        part.check(devices)
+        if device not in (None, 'cpu', 'cuda'):
+            raise ArgumentError(
+                f"device={device!r}, devices={devices}: several devices have one kind. Say 'cpu' or 'cuda'."
+            )
+        part.check(devices, device)
     return devices or 1
 
 

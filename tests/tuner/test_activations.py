@@ -3,17 +3,26 @@
 import importlib
 import resource
 import shutil
+from copy import deepcopy
 
 import numpy as np
 import pytest
 
 import finetuner
 from finetuner import artifact
-from finetuner.callback import Callback, EvaluationCallback, GradualUnfreezing, TrainingCheckpoint
+from finetuner.callback import (
+    EMA,
+    Callback,
+    EvaluationCallback,
+    GradualUnfreezing,
+    TrainingCheckpoint,
+    WiSEFTCallback,
+)
 from finetuner.data.readers import contents
 from finetuner.dispatch import load
 from finetuner.errors import ArgumentError, CheckpointError, TrainingError
 from finetuner.inference import embed_records, encoder
+from finetuner.losses import CrossBatchMemory
 from finetuner.tailor import summary
 from tests.models import clusters, framework, mlp
 
@@ -222,6 +231,33 @@ def test_without_room_it_is_computed_in_every_epoch(shelf, said):
     assert 'cannot be kept: [Errno 27] File too large' in said() and not list(shelf.iterdir())
     plain, _ = finetuner.fit(mlp('torch'), clusters(), **ARGUMENTS, **HEAD, cache_activations=False)
     same(model, plain, 0)
+
+
+X, LABELS = clusters()
+ORDERED = X[np.argsort(LABELS, kind='stable')]
+IN_PLAY = {
+    'pairs': ([(ORDERED[i], ORDERED[i + 1], ORDERED[i - 12]) for i in range(0, 40, 2)], {}),
+    'a guide': ((X, LABELS), {'guide': np.ascontiguousarray(X[:, ::-1]), 'miner': 'GuidedMiner'}),
+    'averages': ((X, LABELS), {'val_split': 0.5, 'callbacks': [EMA(decay=0.5), WiSEFTCallback(show=False)]}),
+    'a memory': ((X, LABELS), {'loss': CrossBatchMemory('InfoNCELoss', memory_size=30), 'accumulate': 2}),
+}
+
+
+@pytest.mark.backends('torch', 'keras-tensorflow', 'paddle')
+@pytest.mark.parametrize('what', IN_PLAY)
+def test_what_else_is_in_play_learns_the_same(what, backend, shelf, said):
+    data, options = IN_PLAY[what]
+    arguments = {name: value for name, value in ARGUMENTS.items() if what != 'pairs' or name != 'num_items_per_class'}
+    found = []
+    for cached in (True, False):
+        model = mlp(backend, noisy=True)
+        names = [layer.path for layer in summary(model, inputs=X) if layer.parameters and layer.path]
+        arguments |= {'freeze': names[:2], 'cache_activations': cached}
+        found.append(finetuner.fit(model, data, **arguments, **deepcopy(options)))
+    assert said().count('computed once') == 1
+    same(found[0][0], found[1][0], 2e-6)
+    for one, other in zip(found[0][1].epochs, found[1][1].epochs, strict=True):
+        assert one['train_loss'] == pytest.approx(other['train_loss'], abs=1e-5)
 
 
 @pytest.mark.backends('torch')

@@ -182,6 +182,15 @@ def test_more_devices_than_jax_sees_are_refused(backend):
 
 
 @pytest.mark.backends('keras-jax')
+def test_several_devices_are_of_the_kind_that_is_asked_for(backend):
+    from finetuner.backends.keras import replicas
+
+    assert replicas._seen('cpu') == replicas._seen(None) == ['cpu:0']
+    assert 'jax sees 0: none of that kind' in refused(backend, devices=2, device='cuda')
+    assert "several devices have one kind. Say 'cpu'" in refused(backend, devices=2, device='cuda:1')
+
+
+@pytest.mark.backends('keras-jax')
 def test_keras_is_not_trained_by_several_processes(backend, monkeypatch):
     assert 'num_nodes=2 is not for Keras' in refused(backend, num_nodes=2)
     assert "strategy='ddp' is not for Keras" in refused(backend, strategy='ddp')

@@ -27,8 +27,8 @@ class Devices(keras.distribution.DataParallel):
         return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
 
 
-def check(devices: int) -> None:
-    """Refuse more devices than there are.
+def check(devices: int, device: str | None) -> None:
+    """Refuse more devices than there are, or than there are of the kind that `device` names.
 
     Raises:
         ArgumentError: the engine trains on one, or sees fewer.
@@ -36,10 +36,10 @@ def check(devices: int) -> None:
     engine = keras.backend.backend()
     if engine != 'jax':
         raise ArgumentError(f'devices={devices}: Keras on {engine} trains on one device here. {WAYS}')
-    there = len(_seen())
-    if there < devices:
+    there = _seen(device)
+    if len(there) < devices:
         raise ArgumentError(
-            f'devices={devices}, and jax sees {there}: {", ".join(_seen())}. On a CPU it sees as many as '
+            f'devices={devices}, and jax sees {len(there)}: {", ".join(there) or "none of that kind"}. On a CPU it sees as many as '
             f'XLA_FLAGS=--xla_force_host_platform_device_count={devices} says, in the environment before it is '
             f'imported.'
         )
@@ -50,9 +50,9 @@ def check(devices: int) -> None:
         )
 
 
-def several(devices: int) -> Devices | None:
-    """The first devices that there are; None for one."""
-    return Devices(devices=_seen()[:devices]) if devices > 1 else None
+def several(devices: int, device: str) -> Devices | None:
+    """The first devices of a kind, 'cpu' or 'cuda'; None for one."""
+    return Devices(devices=_seen(device)[:devices]) if devices > 1 else None
 
 
 def lay(variables: Iterable[Any], devices: Devices | None) -> None:
@@ -65,5 +65,8 @@ def lay(variables: Iterable[Any], devices: Devices | None) -> None:
         variable._direct_assign(keras.ops.convert_to_tensor(value, variable.dtype))
 
 
-def _seen() -> list[str]:
-    return list(keras.distribution.list_devices())
+def _seen(device: str | None) -> list[str]:
+    try:
+        return list(keras.distribution.list_devices(device and device.replace('cuda', 'gpu')))
+    except RuntimeError:  # jax has none of that kind
+        return []

@@ -67,7 +67,7 @@ class Tuner(base.Tuner):
     def setup(self, layout: Layout) -> None:
         self.layout = layout
         self.set: dict[str, float] = {}
-        self.encoder.lay(replicas.several(self.execution.devices))
+        self.encoder.lay(replicas.several(self.execution.devices, self.encoder.device))
         with self.encoder.scope():
             learned = self.objective.parameters(self.dim, layout.n_classes, self.means)
             model = self.encoder.trained.model

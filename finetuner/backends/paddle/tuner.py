@@ -38,12 +38,12 @@ class Tuner(processes.Several, base.Tuner):
         # A layer that stands still has no mode of its own; if it does not in the end, it has that of the model.
         modes = [(one, model.training if stands_still(one) else one.training) for one in model.sublayers(True)]
         self.found = modes, paddle.get_rng_state()
-        model.train()
         trained = self.encoder.trained.model
         self.module = execution.compiled(trained) if self.execution.compile else trained
         self.undo: Callable[[], None] | None = None
         if self.execution.gradient_checkpointing:
             self.undo = execution.recompute(model)
+        model.train()  # last: what fails before it leaves the mode as it was
 
     def remake(self) -> None:
         before = [optimizer._accumulators for optimizer in self.optimizers.values()]

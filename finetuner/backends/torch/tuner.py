@@ -43,10 +43,10 @@ class Tuner(processes.Several, base.Tuner):
         # A module that stands still has no mode of its own; if it does not in the end, it has that of the model.
         modes = [(m, model.training if stands_still(m) else m.training) for m in model.modules()]
         self.found = modes, torch.get_rng_state()
-        model.train()
         self.undo: Callable[[], None] | None = None
         if self.execution.gradient_checkpointing:
             self.undo = execution.recompute(model)
+        model.train()  # last: what fails before it leaves the mode as it was
 
     def remake(self) -> None:
         slots: dict[Any, Any] = {}
