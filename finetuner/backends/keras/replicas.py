@@ -39,9 +39,9 @@ def check(devices: int, device: str | None) -> None:
     there = _seen(device)
     if len(there) < devices:
         raise ArgumentError(
-            f'devices={devices}, and jax sees {len(there)}: {", ".join(there) or "none of that kind"}. On a CPU it sees as many as '
-            f'XLA_FLAGS=--xla_force_host_platform_device_count={devices} says, in the environment before it is '
-            f'imported.'
+            f'devices={devices}, and jax sees {len(there)}: {", ".join(there) or "none of that kind"}. On a CPU it '
+            f'sees as many as XLA_FLAGS=--xla_force_host_platform_device_count={devices} says, in the environment '
+            f'before it is imported.'
         )
     if keras.distribution.distribution() is not None:
         raise ArgumentError(
