@@ -78,7 +78,7 @@ class Shelf:
         """Drop the oldest, until so many bytes more are within the limit.
 
         Raises:
-            StorageError: so much is not free on the disk.
+            StorageError: so much is not free on the disk, or what is used takes the limit.
         """
         sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in self._kept()}
         oldest = sorted((path for path in sizes if path.name not in self.used), key=lambda path: path.stat().st_mtime)
@@ -86,6 +86,11 @@ class Shelf:
             path = oldest.pop(0)
             del sizes[path]
             shutil.rmtree(path, ignore_errors=True)
+        if sum(sizes.values()) + needed > LIMIT:
+            raise StorageError(
+                f'they need {needed / 1e6:,.1f} MB beside the {sum(sizes.values()) / 1e6:,.1f} MB that this training '
+                f'reads already, and {LIMIT / 1e9:,.0f} GB are the most'
+            )
         free = shutil.disk_usage(self.folder).free
         if needed > _ROOM * free:
             raise StorageError(f'they need {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free in {self.folder}')

@@ -37,6 +37,9 @@ def test_the_oldest_that_is_not_in_use_goes_first(shelf, monkeypatch):
     fresh = Shelf()  # for which a-1 is the one that was used last
     fresh.make_room(2 * size)
     assert fresh.alike('') == ['a-1']
+    with pytest.raises(StorageError, match='MB beside the 0.0 MB that this training reads already'):
+        shelf.make_room(3 * size)
+    monkeypatch.setattr(shelves, 'LIMIT', 10**19)
     with pytest.raises(StorageError, match='MB are free'):
         shelf.make_room(10**18)
 
