@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from finetuner.evaluation import gallery, legacy, metrics, table
     from finetuner.evaluation.evaluator import Evaluator
+    from finetuner.evaluation.intervals import Comparison, compare
     from finetuner.evaluation.search import top_k
 
-__all__ = ['Evaluator', 'gallery', 'legacy', 'metrics', 'table', 'top_k']
+__all__ = ['Comparison', 'Evaluator', 'compare', 'gallery', 'legacy', 'metrics', 'table', 'top_k']
 
-_HOMES = {'Evaluator': 'evaluator', 'top_k': 'search'}
+_HOMES = {'Comparison': 'intervals', 'Evaluator': 'evaluator', 'compare': 'intervals', 'top_k': 'search'}
 
 
 def __getattr__(name: str) -> Any:

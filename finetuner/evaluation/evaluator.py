@@ -16,6 +16,7 @@ from finetuner.errors import ArgumentError, DataError, enumerated, nearest
 from finetuner.evaluation import measures as chosen
 from finetuner.evaluation.correlation import CORRELATIONS, correlation, similarities, targets
 from finetuner.evaluation.ground_truth import GroundTruth, ground_truth
+from finetuner.evaluation.intervals import RESAMPLES, intervals
 from finetuner.evaluation.measures import Choice, Limit, Measure
 from finetuner.evaluation.metrics import Metric
 from finetuner.evaluation.search import ExactIndex, known
@@ -40,6 +41,8 @@ class Evaluator:
             there are 'spearman' and 'pearson'.
 
     Attributes:
+        means: what the last evaluation gave.
+        settings: its options that decide which results count.
         similarities: of scored pairs those of the last evaluation, one a score.
         per_query: the values of the last evaluation by metric, each (Q,); NaN for queries without a relevant item.
         nearest: (Q, 5) which places of the index were found first by each, nearest first; -1 is none.
@@ -64,6 +67,8 @@ class Evaluator:
         self.query_names: list[str] = []
         self.unanswered: list[str] = []
         self.similarities = np.empty(0)
+        self.means: dict[str, float] = {}
+        self.settings: dict[str, Any] = {}
         self._truths: dict[bool, GroundTruth] = {}
         if self.query_data.kind == 'score' and index_data is not None:
             raise DataError('Scored pairs are compared with each other: leave index_data out.')
@@ -135,6 +140,7 @@ class Evaluator:
             'num_workers': num_workers,
             'show_progress': show_progress,
         }
+        self.settings = {'exclude_self': exclude_self, 'limit': limit, 'legacy': legacy}
         if self.query_data.kind == 'score':
             return self._correlate(distance, options)
         wanted, truth = chosen.measures(self.metrics, limit, legacy), self.truth(exclude_self)
@@ -189,7 +195,8 @@ class Evaluator:
 
             vectors = embed_records(self.model, data, **options)
         self.similarities = similarities(data, vectors, distance)
-        return {name: correlation(name, self.similarities, targets(data)) for name in self.names()}
+        self.means = {name: correlation(name, self.similarities, targets(data)) for name in self.names()}
+        return dict(self.means)
 
     def judge(
         self, truth: GroundTruth, index: ExactIndex, queries: np.ndarray, wanted: list[Measure], asked: np.ndarray
@@ -214,7 +221,27 @@ class Evaluator:
                 values[measure.name][part] = measure(relevance, truth.n_relevant[part])
         self.per_query = values
         self._write(truth, values, np.sort(answered))
-        return {name: float(np.nanmean(each)) for name, each in values.items()}
+        self.means = {name: float(np.nanmean(each)) for name, each in values.items()}
+        return dict(self.means)
+
+    def intervals(
+        self, confidence: float = 0.95, seed: int = 0, resamples: int = RESAMPLES
+    ) -> dict[str, tuple[float, float]]:
+        """Between what the metrics of the last evaluation lie, if queries like these are drawn anew (bootstrap).
+
+        Args:
+            confidence: the part of draws that lie within.
+            seed: what chance starts from.
+            resamples: how many times queries are drawn; of scored pairs these are the pairs.
+
+        Returns:
+            (low, high) by metric; metrics of all vectors together have no values of queries, and no interval.
+
+        Raises:
+            ArgumentError: nothing was evaluated yet, or a number is impossible.
+            DataError: a single query has an answer.
+        """
+        return intervals(self, confidence, seed, resamples)
 
     def _write(self, truth: GroundTruth, values: dict[str, np.ndarray], rows: np.ndarray) -> None:
         # Documents of docarray before 0.30 have a place for it.
