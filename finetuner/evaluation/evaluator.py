@@ -3,23 +3,26 @@
 import operator
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from finetuner.console import logger
 from finetuner.data.readers import contents, read
-from finetuner.data.records import Records
+from finetuner.data.records import Label, Records
 from finetuner.data.views import listed
 from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError, DataError, enumerated, nearest
-from finetuner.evaluation import measures as chosen
+from finetuner.evaluation import averages, measures as chosen
+from finetuner.evaluation.checks import check_vectors
 from finetuner.evaluation.correlation import CORRELATIONS, correlation, similarities, targets
 from finetuner.evaluation.ground_truth import GroundTruth, ground_truth
 from finetuner.evaluation.intervals import RESAMPLES, intervals
 from finetuner.evaluation.measures import Choice, Limit, Measure
 from finetuner.evaluation.metrics import Metric
 from finetuner.evaluation.search import ExactIndex, known
+from finetuner.evaluation.spaces import Space, check
 from finetuner.typing import CollateFn, PreprocessFn
 
 # The most results judged at a time.
@@ -81,7 +84,9 @@ class Evaluator:
             ArgumentError: a metric or the limit is impossible.
         """
         if self.query_data.kind != 'score':
-            return [measure.name for measure in chosen.measures(self.metrics, limit)]
+            measures = chosen.measures(self.metrics, limit)
+            check({measure.name: measure.function for measure in measures}, self.query_data)
+            return [measure.name for measure in measures]
         wanted = [self.metrics] if isinstance(self.metrics, str) else list(self.metrics or CORRELATIONS)
         for name in wanted:
             if name not in CORRELATIONS:
@@ -146,6 +151,9 @@ class Evaluator:
         wanted, truth = chosen.measures(self.metrics, limit, legacy), self.truth(exclude_self)
         asked = np.arange(len(truth.queries)) if rows is None else rows
         queries, index = self.vectors(truth, asked, **options)
+        check_vectors(queries, self.query_data.names, truth.queries[asked], 'query_data')
+        searched, role = (self.query_data, 'query_data') if self.index_data is None else (self.index_data, 'index_data')
+        check_vectors(index, searched.names, truth.index, role)
         return self.judge(truth, ExactIndex(index, distance), queries, wanted, asked)
 
     def truth(self, exclude_self: bool = True) -> GroundTruth:
@@ -194,6 +202,7 @@ class Evaluator:
             from finetuner.inference import embed_records
 
             vectors = embed_records(self.model, data, **options)
+        check_vectors(vectors, data.names, np.arange(len(data)), 'query_data')
         self.similarities = similarities(data, vectors, distance)
         self.means = {name: correlation(name, self.similarities, targets(data)) for name in self.names()}
         return dict(self.means)
@@ -217,12 +226,34 @@ class Evaluator:
             )
             self.nearest[part, : places.shape[1]] = places[:, :_KEPT]
             relevance = truth.relevance(part, places)
+            more: Mapping[str, Any] = {
+                'grades': partial(truth.ideal, part, places.shape[1]),
+                'votes': partial(truth.votes, part, places),
+            }
             for measure in wanted:
-                values[measure.name][part] = measure(relevance, truth.n_relevant[part])
+                if not measure.whole:
+                    values[measure.name][part] = measure(relevance, truth.n_relevant[part], more)
+        space = Space(queries, index.vectors, asked, truth, index.metric, self.query_data)
+        self.means = chosen.means(wanted, values, space)
         self.per_query = values
         self._write(truth, values, np.sort(answered))
-        self.means = {name: float(np.nanmean(each)) for name, each in values.items()}
         return dict(self.means)
+
+    def macro(self) -> dict[str, float]:
+        """The mean over classes of `per_class`, so that small classes count as much as large ones.
+
+        Raises:
+            DataError: the queries have no labels.
+            ArgumentError: nothing was evaluated yet.
+        """
+        return averages.macro(self)
+
+    def per_class(self) -> dict[str, dict[Label, float]]:
+        """By metric and label, the mean over the queries of that label that have an answer; of several labels in each.
+
+        Metrics of all vectors together have none. Raises as `macro`.
+        """
+        return averages.per_class(self)
 
     def intervals(
         self, confidence: float = 0.95, seed: int = 0, resamples: int = RESAMPLES
