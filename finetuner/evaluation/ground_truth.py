@@ -211,17 +211,35 @@ def _by_label(query: Records, index: Records | None, exclude_self: bool) -> Grou
     nowhere = np.full(len(query), -1)
     if index is None:
         codes, _ = dense(labels)
-        return LabelTruth(queries, queries, queries if exclude_self else nowhere, codes, codes)
+        ids = _ids(query)
+        if ids is None or len(set(ids)) == len(ids):
+            return LabelTruth(queries, queries, queries if exclude_self else nowhere, codes, codes)
+        places, known = _once(ids, queries)
+        own = _look_up(ids, known)
+        _agree(query, places[own], 'query_data')
+        return LabelTruth(queries, places, own if exclude_self else nowhere, codes, codes[places])
     if index.labels is None:
         raise DataError('query_data has labels but index_data has none; expected a label per item in both.')
     theirs = _ids(index)
     places, known = np.arange(len(index)), dict[Hashable, int]()
     if theirs is not None:
         places, known = _once(theirs, places)
+        _agree(index, places[_look_up(theirs, known)], 'index_data')
     codes, _ = dense([*labels, *(index.labels[place] for place in places)])
     ours = _ids(query) if exclude_self and known else None
     own = nowhere if ours is None else _look_up(ours, known)
     return LabelTruth(queries, places, own, codes[: len(query)], codes[len(query) :])
+
+
+def _agree(records: Records, first: np.ndarray, role: str) -> None:
+    # Documents with one id, (N,) the first of them, have the same label.
+    labels = cast(list[Label], records.labels)
+    for item in np.flatnonzero(first != np.arange(len(first))).tolist():
+        if labels[item] != labels[first[item]]:
+            raise DataError(
+                f'{records.names[item]} comes more than once in {role}, labelled {labels[first[item]]!r} and '
+                f'{labels[item]!r}. Documents with one id are one document: give them one label, or ids of their own.'
+            )
 
 
 def _by_list(query: Records, index: Records | None, exclude_self: bool) -> GroundTruth:
