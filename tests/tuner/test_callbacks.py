@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 import finetuner
-from finetuner.callback import BestModelCheckpoint, Callback, EarlyStopping, EvaluationCallback, TrainingCheckpoint
+from finetuner.callback import (
+    BestModelCheckpoint,
+    Callback,
+    EarlyStopping,
+    EvaluationCallback,
+    TrainingCheckpoint,
+    WiSEFTCallback,
+)
 from finetuner.errors import ArgumentError
 from finetuner.inference import encoder
 from tests.models import clusters, mlp
@@ -75,16 +82,32 @@ def test_evaluation_before_and_after_every_epoch(backend):
 
 
 def test_a_metric_can_be_monitored(backend, tmp_path):
-    _, history = finetuner.fit(
+    shape = {'name': 'shape', 'metrics': ['alignment', 'knn_accuracy', 'nmi', 'purity', 'uniformity']}
+    model, history = finetuner.fit(
         mlp(backend), clusters(), epochs=2, return_history=True,
         callbacks=[
             EvaluationCallback(clusters()),
+            EvaluationCallback(clusters(), **shape),
             BestModelCheckpoint(monitor='average_precision', save_dir=tmp_path),
             EarlyStopping(monitor='precision_at_20', patience=1, min_delta=1.0),
+            EarlyStopping(monitor='shape/alignment', patience=1),
         ],
     )  # fmt: skip
     assert len(history.epochs) == 2
     assert (tmp_path / 'best_model_average_precision').is_dir()
+    assert history.after['shape/alignment'] < history.before['shape/alignment']
+    found = finetuner.evaluate(model, clusters(), metrics=shape['metrics'])
+    assert {f'shape/{name}': value for name, value in found.items()} == pytest.approx(
+        {name: value for name, value in history.after.items() if name.startswith('shape/')}, rel=1e-4
+    )
+
+
+def test_less_alignment_and_uniformity_are_better():
+    for monitor, sign in [('val_loss', -1), ('alignment', -1), ('unseen/uniformity', -1), ('map_at_r', 1)]:
+        assert EarlyStopping(monitor=monitor).sign == sign
+    assert EarlyStopping(monitor='alignment', mode='max').sign == 1
+    assert WiSEFTCallback(alpha=None, monitor='alignment').sign == -1
+    assert WiSEFTCallback(alpha=None).sign == 1
 
 
 @pytest.mark.parametrize(
