@@ -4,12 +4,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from finetuner.evaluation import gallery, legacy, metrics, table
+    from finetuner.evaluation import bootstrap, clusters, gallery, geometry, legacy, metrics, table, votes
     from finetuner.evaluation.evaluator import Evaluator
     from finetuner.evaluation.intervals import Comparison, compare
     from finetuner.evaluation.search import top_k
 
-__all__ = ['Comparison', 'Evaluator', 'compare', 'gallery', 'legacy', 'metrics', 'table', 'top_k']
+__all__ = [
+    'Comparison',
+    'Evaluator',
+    'bootstrap',
+    'clusters',
+    'compare',
+    'gallery',
+    'geometry',
+    'legacy',
+    'metrics',
+    'table',
+    'top_k',
+    'votes',
+]
 
 _HOMES = {'Comparison': 'intervals', 'Evaluator': 'evaluator', 'compare': 'intervals', 'top_k': 'search'}
 

@@ -35,13 +35,14 @@ class Evaluator:
     """Retrieval metrics of a model on some data.
 
     Args:
-        query_data: labelled items, documents with matches graded 1 and -1, or pairs: anything that `fit` takes. Of
-            scored pairs it is measured how well the similarities follow the scores.
+        query_data: labelled items, documents with matches graded 1 (or higher) and -1, or pairs: anything that `fit`
+            takes. Of scored pairs it is measured how well the similarities follow the scores.
         index_data: what is searched; None searches the query data itself (of sessions their matches, of pairs their
             positives and negatives).
         model: gives the embeddings; None takes those that the documents carry.
-        metrics: names of metrics, or `{name: (callable, keyword arguments)}`; None computes all. Of scored pairs
-            there are 'spearman' and 'pearson'.
+        metrics: names of metrics, or `{name: (callable, keyword arguments)}`; None computes all of
+            `evaluation.metrics`, without those of the vectors themselves: 'nmi', 'purity', 'knn_accuracy', 'alignment'
+            and 'uniformity'. Of scored pairs there are 'spearman' and 'pearson'.
 
     Attributes:
         means: what the last evaluation gave.
