@@ -63,6 +63,11 @@ def test_sets_are_compared_without_their_pairs(rng, monkeypatch, held):
             assert found[row] == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
+def test_a_zero_vector_has_no_direction_and_stays():
+    assert geometry.unit([[0, 0], [3, 4]]).tolist() == [[0, 0], [0.6, 0.8]]
+    assert geometry.alignment([[0, 0]], [[0, 2]]).tolist() == [1]
+
+
 def test_equal_vectors_are_never_below_zero(rng):
     index = np.repeat(rng.standard_normal((1, 300)), 50, axis=0)
     found = geometry.to_sets(index, index, np.arange(50), [(np.arange(50), np.arange(50))])

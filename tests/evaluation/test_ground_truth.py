@@ -272,8 +272,8 @@ class TestSets:
             assert [place for place in sets.get(row, []) if place != truth.own[row]] == relevant
 
     def test_labels_of_what_was_found_are_known(self):
-        truth = ground_truth(labelled(['x', 'y']), labelled(['y', 'z', 'x', None]))
-        own, theirs = truth.votes(np.array([1, 0]), np.array([[0, 1], [-1, 3]]))
+        truth = ground_truth(labelled(['x', 'y']), labelled(['y', None, 'x', 'z']))
+        own, theirs = truth.votes(np.array([1, 0]), np.array([[0, 3], [-1, 1]]))
         assert_array_equal(own, [[1], [0]])
         assert_array_equal(theirs[..., 0], [[1, 2], [-1, -1]])
         with pytest.raises(DataError, match='no labels here'):
