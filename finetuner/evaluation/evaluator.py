@@ -12,10 +12,9 @@ from finetuner.console import logger
 from finetuner.data.readers import contents, read
 from finetuner.data.records import Label, Records
 from finetuner.data.views import listed
-from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError, DataError, enumerated, nearest
 from finetuner.evaluation import averages, measures as chosen
-from finetuner.evaluation.checks import check_vectors
+from finetuner.evaluation.carried import carried, check_vectors
 from finetuner.evaluation.correlation import CORRELATIONS, correlation, similarities, targets
 from finetuner.evaluation.ground_truth import GroundTruth, ground_truth
 from finetuner.evaluation.intervals import RESAMPLES, intervals
@@ -300,37 +299,3 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(map(operator.is_, a, b))
     return a is b
-
-
-def carried(records: Records, items: np.ndarray) -> np.ndarray:
-    """The embeddings that documents carry, (N, D).
-
-    Args:
-        records: documents.
-        items: (N,) which of them.
-
-    Raises:
-        DataError: an item has none, or not of the shape of the others; names it.
-    """
-    found: list[np.ndarray] = []
-    for item in items.tolist():
-        content = records.contents[item]
-        vector = getattr(content, 'embedding', None)
-        if vector is None:
-            what = 'has no embedding' if hasattr(content, 'embedding') else 'is no document and carries no embedding'
-            raise DataError(
-                f'Without a model every document must carry its embedding; {records.names[item]} {what}. '
-                f'Pass model=, or embed the documents first: finetuner.embed(model, documents).'
-            )
-        if hasattr(vector, 'toarray'):
-            vector = vector.toarray()  # of scipy, sparse
-        if not isinstance(vector, np.ndarray | list | tuple):
-            vector = get_namespace(vector).to_numpy(vector)
-        row = np.asarray(vector).reshape(-1)
-        if found and row.shape != found[0].shape:
-            raise DataError(
-                f'All embeddings must have one length; that of {records.names[item]} has {len(row)} numbers, '
-                f'that of {records.names[int(items[0])]} {len(found[0])}.'
-            )
-        found.append(row)
-    return np.stack(found)

@@ -9,7 +9,7 @@ per label or kept as lists.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator
 from typing import cast
 
 import numpy as np
@@ -18,6 +18,7 @@ from finetuner.data.labels import dense
 from finetuner.data.records import Label, Records
 from finetuner.data.views import listed
 from finetuner.errors import DataError
+from finetuner.evaluation.identities import check_labels, document_ids, identities, look_up, once
 
 
 class GroundTruth(ABC):
@@ -211,63 +212,52 @@ def _by_label(query: Records, index: Records | None, exclude_self: bool) -> Grou
     nowhere = np.full(len(query), -1)
     if index is None:
         codes, _ = dense(labels)
-        ids = _ids(query)
+        ids = document_ids(query)
         if ids is None or len(set(ids)) == len(ids):
             return LabelTruth(queries, queries, queries if exclude_self else nowhere, codes, codes)
-        places, known = _once(ids, queries)
-        own = _look_up(ids, known)
-        _agree(query, places[own], 'query_data')
+        places, known = once(ids, queries)
+        own = look_up(ids, known)
+        check_labels(query, places[own], 'query_data')
         return LabelTruth(queries, places, own if exclude_self else nowhere, codes, codes[places])
     if index.labels is None:
         raise DataError('query_data has labels but index_data has none; expected a label per item in both.')
-    theirs = _ids(index)
+    theirs = document_ids(index)
     places, known = np.arange(len(index)), dict[Hashable, int]()
     if theirs is not None:
-        places, known = _once(theirs, places)
-        _agree(index, places[_look_up(theirs, known)], 'index_data')
+        places, known = once(theirs, places)
+        check_labels(index, places[look_up(theirs, known)], 'index_data')
     codes, _ = dense([*labels, *(index.labels[place] for place in places)])
-    ours = _ids(query) if exclude_self and known else None
-    own = nowhere if ours is None else _look_up(ours, known)
+    ours = document_ids(query) if exclude_self and known else None
+    own = nowhere if ours is None else look_up(ours, known)
     return LabelTruth(queries, places, own, codes[: len(query)], codes[len(query) :])
-
-
-def _agree(records: Records, first: np.ndarray, role: str) -> None:
-    # Documents with one id, (N,) the first of them, have the same label.
-    labels = cast(list[Label], records.labels)
-    for item in np.flatnonzero(first != np.arange(len(first))).tolist():
-        if labels[item] != labels[first[item]]:
-            raise DataError(
-                f'{records.names[item]} comes more than once in {role}, labelled {labels[first[item]]!r} and '
-                f'{labels[item]!r}. Documents with one id are one document: give them one label, or ids of their own.'
-            )
 
 
 def _by_list(query: Records, index: Records | None, exclude_self: bool) -> GroundTruth:
     queries, owners, positives, others = _session(query) if query.kind == 'session' else _pairs(query)
     grades = np.ones(len(positives), np.int64) if query.grade is None else query.grade[positives]
     if index is None:
-        ids = _ids(query) or range(len(query))
+        ids = document_ids(query) or range(len(query))
         places = np.unique(np.concatenate([positives, others]))
         theirs, wanted, selves = ([ids[item] for item in items] for items in (places, positives, queries))
     else:
         places = np.arange(len(index))
-        found, sought = _identities(index, places), _identities(query, positives)
+        found, sought = identities(index, places), identities(query, positives)
         if found is None or sought is None:
             what = 'sessions' if query.kind == 'session' else 'pairs'
             raise DataError(
                 f'Cannot find the relevant items of these {what} in index_data: expected documents with ids in '
                 f'both, or pairs of texts and an index of texts. Leave index_data out to search among query_data.'
             )
-        theirs, wanted, selves = found, sought, _identities(query, queries) or []
-    places, known = _once(theirs, places)
-    relevant = _look_up(wanted, known)
+        theirs, wanted, selves = found, sought, identities(query, queries) or []
+    places, known = once(theirs, places)
+    relevant = look_up(wanted, known)
     lost = np.flatnonzero(relevant < 0)
     if lost.size:
         raise DataError(
             f'Relevant items are not in the index data: {listed(query.names, positives[lost])}, '
             f'relevant to {listed(query.names, queries[owners[lost]])}. Add them to index_data.'
         )
-    own = _look_up(selves, known) if exclude_self and selves else np.full(len(queries), -1)
+    own = look_up(selves, known) if exclude_self and selves else np.full(len(queries), -1)
     return ListedTruth(queries, places, own, np.column_stack([owners, relevant]).astype(np.int64), grades)
 
 
@@ -286,33 +276,3 @@ def _pairs(records: Records) -> tuple[np.ndarray, ...]:
     order = np.argsort(first)  # in the order of the rows
     negatives = rows[:, 2:].ravel()
     return queries[order], np.argsort(order)[owners.reshape(-1)], rows[:, 1], negatives[negatives >= 0]
-
-
-def _ids(records: Records) -> Sequence[Hashable] | None:
-    # Document ids; None where the items are no documents.
-    first = type(records.contents[0])
-    if any(base.__module__.partition('.')[0] == 'docarray' for base in first.__mro__):
-        return [records.contents[item].id for item in range(len(records))]
-    return None
-
-
-def _identities(records: Records, items: np.ndarray) -> list[Hashable] | None:
-    # The ids or texts of these items, by which they are the same in two containers; None where there are none.
-    ids = _ids(records)
-    if ids is not None:
-        return [ids[item] for item in items]
-    if len(items) and not isinstance(records.contents[int(items[0])], str):
-        return None
-    return [records.contents[int(item)] for item in items]
-
-
-def _once(identities: Sequence[Hashable], places: np.ndarray) -> tuple[np.ndarray, dict[Hashable, int]]:
-    # The places where something stands for the first time, and which of these that is.
-    first: dict[Hashable, int] = {}
-    for number, identity in enumerate(identities):
-        first.setdefault(identity, number)
-    return places[list(first.values())], {identity: number for number, identity in enumerate(first)}
-
-
-def _look_up(identities: Sequence[Hashable], known: Mapping[Hashable, int]) -> np.ndarray:
-    return np.fromiter((known.get(identity, -1) for identity in identities), np.int64, len(identities))

@@ -102,6 +102,32 @@ def test_a_metric_can_be_monitored(backend, tmp_path):
     )
 
 
+@pytest.mark.backends('torch')
+def test_grades_of_matches_reach_metrics_of_ones_own(backend):
+    docarray = pytest.importorskip('docarray')
+    if not hasattr(docarray, 'DocumentArray'):
+        pytest.skip('docarray before 0.30 is not installed')
+    vectors, _ = clusters(n_classes=3, per_class=4)
+    sessions = docarray.DocumentArray()
+    for root in range(0, 12, 4):
+        document = docarray.Document(tensor=vectors[root])
+        for item, grade in ((root + 1, 1), (root + 2, 3), ((root + 5) % 12, -1)):
+            document.matches.append(docarray.Document(tensor=vectors[item], tags={'finetuner_label': grade}))
+        sessions.append(document)
+
+    def share(relevance, n_relevant, grades):
+        assert grades.tolist() == [[3, 1]] * 3
+        return relevance.max(axis=1) / 3
+
+    chosen = {**finetuner.evaluation.Evaluator.default_metrics(), 'share': (share, {})}
+    model, history = finetuner.fit(
+        mlp(backend), sessions, epochs=1, callbacks=[EvaluationCallback(sessions, metrics=chosen)], return_history=True
+    )
+    assert history.after['share'] == history.before['share'] == 1
+    assert history.after == pytest.approx(finetuner.evaluate(model, sessions, metrics=chosen))
+    assert history.after['dcg_at_k'] > 2  # of grade 1 alone it would be less
+
+
 def test_less_alignment_and_uniformity_are_better():
     for monitor, sign in [('val_loss', -1), ('alignment', -1), ('unseen/uniformity', -1), ('map_at_r', 1)]:
         assert EarlyStopping(monitor=monitor).sign == sign
