@@ -360,7 +360,8 @@ def evaluate(
         model: gives (B, D) vectors.
         query_data: what is searched for, with labels, matches or pairs.
         index_data: what is searched; None searches the queries themselves.
-        metrics: names, or `{name: (function, options)}`; None takes the usual ones.
+        metrics: names, or `{name: (function, options)}`; None takes the usual ones, which do not include those of the
+            vectors themselves: 'nmi', 'purity', 'knn_accuracy', 'alignment' and 'uniformity'.
         limit: how many results count; a list gives the metrics at each.
         distance: 'cosine', 'euclidean', 'sqeuclidean' or 'dot'.
         exclude_self: whether a query is no result of its own search.

@@ -9,6 +9,7 @@ import pytest
 
 from conftest import ENGINES
 from finetuner.evaluation.metrics import METRICS
+from finetuner.evaluation.spaces import METRICS as SPACES
 from finetuner.losses import InfoNCELoss
 from finetuner.losses.names import LOSSES, WRAPPERS
 from finetuner.losses.reduce import REDUCERS
@@ -105,7 +106,7 @@ def test_the_index_names_every_page():
     ('page', 'known'),
     [
         ('losses.md', REDUCERS),
-        ('evaluation.md', METRICS),
+        ('evaluation.md', [*METRICS, *SPACES]),
         ('training.md', [*callbacks.__all__, *HOOKS]),
     ],
 )

@@ -30,7 +30,8 @@ class Records:
         names: how errors call each item: 'row 3', 'data.csv line 17', a document's id.
         labels: of 'class': for each item one label, a tuple of several, or None where it is missing.
         session: (n,) of 'session': the number of the item's session.
-        grade: (n,) of 'session': 0 for the root, 1 for what belongs to it, -1 for what does not.
+        grade: (n,) of 'session': 0 for the root, -1 for what does not belong to it, 1 for what does, and more for what
+            belongs to it more.
         rows: (R, width) item numbers. Of 'pair': anchor, positive, negatives, and -1 where a row has fewer of them
             than others; of 'score': anchor and what it is compared with.
         scores: (R, S) of 'score': one similarity per compared item, or one margin.

@@ -4,13 +4,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from finetuner.evaluation import gallery, legacy, metrics, table
+    from finetuner.evaluation import bootstrap, clusters, gallery, geometry, legacy, metrics, table, votes
     from finetuner.evaluation.evaluator import Evaluator
+    from finetuner.evaluation.intervals import Comparison, compare
     from finetuner.evaluation.search import top_k
 
-__all__ = ['Evaluator', 'gallery', 'legacy', 'metrics', 'table', 'top_k']
+__all__ = [
+    'Comparison',
+    'Evaluator',
+    'bootstrap',
+    'clusters',
+    'compare',
+    'gallery',
+    'geometry',
+    'legacy',
+    'metrics',
+    'table',
+    'top_k',
+    'votes',
+]
 
-_HOMES = {'Evaluator': 'evaluator', 'top_k': 'search'}
+_HOMES = {'Comparison': 'intervals', 'Evaluator': 'evaluator', 'compare': 'intervals', 'top_k': 'search'}
 
 
 def __getattr__(name: str) -> Any:

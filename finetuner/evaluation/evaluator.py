@@ -3,22 +3,25 @@
 import operator
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from finetuner.console import logger
 from finetuner.data.readers import contents, read
-from finetuner.data.records import Records
+from finetuner.data.records import Label, Records
 from finetuner.data.views import listed
-from finetuner.dispatch import get_namespace
 from finetuner.errors import ArgumentError, DataError, enumerated, nearest
-from finetuner.evaluation import measures as chosen
+from finetuner.evaluation import averages, measures as chosen
+from finetuner.evaluation.carried import carried, check_vectors
 from finetuner.evaluation.correlation import CORRELATIONS, correlation, similarities, targets
 from finetuner.evaluation.ground_truth import GroundTruth, ground_truth
+from finetuner.evaluation.intervals import RESAMPLES, intervals
 from finetuner.evaluation.measures import Choice, Limit, Measure
 from finetuner.evaluation.metrics import Metric
 from finetuner.evaluation.search import ExactIndex, known
+from finetuner.evaluation.spaces import Space, check
 from finetuner.typing import CollateFn, PreprocessFn
 
 # The most results judged at a time.
@@ -31,15 +34,18 @@ class Evaluator:
     """Retrieval metrics of a model on some data.
 
     Args:
-        query_data: labelled items, documents with matches graded 1 and -1, or pairs: anything that `fit` takes. Of
-            scored pairs it is measured how well the similarities follow the scores.
+        query_data: labelled items, documents with matches graded 1 (or higher) and -1, or pairs: anything that `fit`
+            takes. Of scored pairs it is measured how well the similarities follow the scores.
         index_data: what is searched; None searches the query data itself (of sessions their matches, of pairs their
             positives and negatives).
         model: gives the embeddings; None takes those that the documents carry.
-        metrics: names of metrics, or `{name: (callable, keyword arguments)}`; None computes all. Of scored pairs
-            there are 'spearman' and 'pearson'.
+        metrics: names of metrics, or `{name: (callable, keyword arguments)}`; None computes all of
+            `evaluation.metrics`, without those of the vectors themselves: 'nmi', 'purity', 'knn_accuracy', 'alignment'
+            and 'uniformity'. Of scored pairs there are 'spearman' and 'pearson'.
 
     Attributes:
+        means: what the last evaluation gave.
+        settings: its options that decide which results count.
         similarities: of scored pairs those of the last evaluation, one a score.
         per_query: the values of the last evaluation by metric, each (Q,); NaN for queries without a relevant item.
         nearest: (Q, 5) which places of the index were found first by each, nearest first; -1 is none.
@@ -64,6 +70,8 @@ class Evaluator:
         self.query_names: list[str] = []
         self.unanswered: list[str] = []
         self.similarities = np.empty(0)
+        self.means: dict[str, float] = {}
+        self.settings: dict[str, Any] = {}
         self._truths: dict[bool, GroundTruth] = {}
         if self.query_data.kind == 'score' and index_data is not None:
             raise DataError('Scored pairs are compared with each other: leave index_data out.')
@@ -76,7 +84,9 @@ class Evaluator:
             ArgumentError: a metric or the limit is impossible.
         """
         if self.query_data.kind != 'score':
-            return [measure.name for measure in chosen.measures(self.metrics, limit)]
+            measures = chosen.measures(self.metrics, limit)
+            check({measure.name: measure.function for measure in measures}, self.query_data)
+            return [measure.name for measure in measures]
         wanted = [self.metrics] if isinstance(self.metrics, str) else list(self.metrics or CORRELATIONS)
         for name in wanted:
             if name not in CORRELATIONS:
@@ -135,11 +145,15 @@ class Evaluator:
             'num_workers': num_workers,
             'show_progress': show_progress,
         }
+        self.settings = {'exclude_self': exclude_self, 'limit': limit, 'legacy': legacy}
         if self.query_data.kind == 'score':
             return self._correlate(distance, options)
         wanted, truth = chosen.measures(self.metrics, limit, legacy), self.truth(exclude_self)
         asked = np.arange(len(truth.queries)) if rows is None else rows
         queries, index = self.vectors(truth, asked, **options)
+        check_vectors(queries, self.query_data.names, truth.queries[asked], 'query_data')
+        searched, role = (self.query_data, 'query_data') if self.index_data is None else (self.index_data, 'index_data')
+        check_vectors(index, searched.names, truth.index, role)
         return self.judge(truth, ExactIndex(index, distance), queries, wanted, asked)
 
     def truth(self, exclude_self: bool = True) -> GroundTruth:
@@ -188,8 +202,10 @@ class Evaluator:
             from finetuner.inference import embed_records
 
             vectors = embed_records(self.model, data, **options)
+        check_vectors(vectors, data.names, np.arange(len(data)), 'query_data')
         self.similarities = similarities(data, vectors, distance)
-        return {name: correlation(name, self.similarities, targets(data)) for name in self.names()}
+        self.means = {name: correlation(name, self.similarities, targets(data)) for name in self.names()}
+        return dict(self.means)
 
     def judge(
         self, truth: GroundTruth, index: ExactIndex, queries: np.ndarray, wanted: list[Measure], asked: np.ndarray
@@ -210,11 +226,53 @@ class Evaluator:
             )
             self.nearest[part, : places.shape[1]] = places[:, :_KEPT]
             relevance = truth.relevance(part, places)
+            more: Mapping[str, Any] = {
+                'grades': partial(truth.ideal, part, places.shape[1]),
+                'votes': partial(truth.votes, part, places),
+            }
             for measure in wanted:
-                values[measure.name][part] = measure(relevance, truth.n_relevant[part])
+                if not measure.whole:
+                    values[measure.name][part] = measure(relevance, truth.n_relevant[part], more)
+        space = Space(queries, index.vectors, asked, truth, index.metric, self.query_data)
+        self.means = chosen.means(wanted, values, space)
         self.per_query = values
         self._write(truth, values, np.sort(answered))
-        return {name: float(np.nanmean(each)) for name, each in values.items()}
+        return dict(self.means)
+
+    def macro(self) -> dict[str, float]:
+        """The mean over classes of `per_class`, so that small classes count as much as large ones.
+
+        Raises:
+            DataError: the queries have no labels.
+            ArgumentError: nothing was evaluated yet.
+        """
+        return averages.macro(self)
+
+    def per_class(self) -> dict[str, dict[Label, float]]:
+        """By metric and label, the mean over the queries of that label that have an answer; of several labels in each.
+
+        Metrics of all vectors together have none. Raises as `macro`.
+        """
+        return averages.per_class(self)
+
+    def intervals(
+        self, confidence: float = 0.95, seed: int = 0, resamples: int = RESAMPLES
+    ) -> dict[str, tuple[float, float]]:
+        """Between what the metrics of the last evaluation lie, if queries like these are drawn anew (bootstrap).
+
+        Args:
+            confidence: the part of draws that lie within.
+            seed: what chance starts from.
+            resamples: how many times queries are drawn; of scored pairs these are the pairs.
+
+        Returns:
+            (low, high) by metric; metrics of all vectors together have no values of queries, and no interval.
+
+        Raises:
+            ArgumentError: nothing was evaluated yet, or a number is impossible.
+            DataError: a single query has an answer.
+        """
+        return intervals(self, confidence, seed, resamples)
 
     def _write(self, truth: GroundTruth, values: dict[str, np.ndarray], rows: np.ndarray) -> None:
         # Documents of docarray before 0.30 have a place for it.
@@ -241,37 +299,3 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(map(operator.is_, a, b))
     return a is b
-
-
-def carried(records: Records, items: np.ndarray) -> np.ndarray:
-    """The embeddings that documents carry, (N, D).
-
-    Args:
-        records: documents.
-        items: (N,) which of them.
-
-    Raises:
-        DataError: an item has none, or not of the shape of the others; names it.
-    """
-    found: list[np.ndarray] = []
-    for item in items.tolist():
-        content = records.contents[item]
-        vector = getattr(content, 'embedding', None)
-        if vector is None:
-            what = 'has no embedding' if hasattr(content, 'embedding') else 'is no document and carries no embedding'
-            raise DataError(
-                f'Without a model every document must carry its embedding; {records.names[item]} {what}. '
-                f'Pass model=, or embed the documents first: finetuner.embed(model, documents).'
-            )
-        if hasattr(vector, 'toarray'):
-            vector = vector.toarray()  # of scipy, sparse
-        if not isinstance(vector, np.ndarray | list | tuple):
-            vector = get_namespace(vector).to_numpy(vector)
-        row = np.asarray(vector).reshape(-1)
-        if found and row.shape != found[0].shape:
-            raise DataError(
-                f'All embeddings must have one length; that of {records.names[item]} has {len(row)} numbers, '
-                f'that of {records.names[int(items[0])]} {len(found[0])}.'
-            )
-        found.append(row)
-    return np.stack(found)

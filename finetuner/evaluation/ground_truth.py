@@ -4,12 +4,12 @@ Nothing here is of size queries x index: relevance is asked only for what was re
 per label or kept as lists.
 
     class    every item is a query; relevant is what shares a label with it
-    session  the roots are queries; relevant are their own matches of grade 1, and nothing else
+    session  the roots are queries; relevant are their own matches of grade 1 or more, and nothing else
     pair     the distinct anchors are queries; relevant are the positives of all rows of an anchor
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator
 from typing import cast
 
 import numpy as np
@@ -18,6 +18,7 @@ from finetuner.data.labels import dense
 from finetuner.data.records import Label, Records
 from finetuner.data.views import listed
 from finetuner.errors import DataError
+from finetuner.evaluation.identities import check_labels, document_ids, identities, look_up, once
 
 
 class GroundTruth(ABC):
@@ -43,7 +44,7 @@ class GroundTruth(ABC):
         """Whether places (B, W) are relevant to the queries `rows` (B,), as (B, W) booleans; anything at place -1."""
 
     def relevance(self, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """What metrics take: (B, W) 1 where relevant, 0 where not, -1 where the place is -1.
+        """What metrics take: (B, W) 1 or the grade where relevant, 0 where not, -1 where the place is -1.
 
         Args:
             rows: (B,) numbers of queries.
@@ -51,6 +52,26 @@ class GroundTruth(ABC):
         """
         found = self.relevant(rows, places) & (places != self.own[rows][:, None])
         return np.where(places < 0, -1, found).astype(np.int8)
+
+    def ideal(self, rows: np.ndarray, most: int) -> np.ndarray | None:
+        """(B, G) the grades of all that is relevant to the queries `rows` (B,), the best first, 0 for none.
+
+        Args:
+            rows: numbers of queries.
+            most: how many at most, the best.
+
+        Returns:
+            None where all that is relevant has grade 1.
+        """
+        return None
+
+    @abstractmethod
+    def sets(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Numbers of queries, and the places that are relevant to each of these, but for its own."""
+
+    def votes(self, rows: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The codes of the labels of the queries `rows` (B,), (B, L), and of places (B, W), (B, W, L); -1 for none."""
+        raise DataError('There are no labels here that could be compared: expected a label per item.')
 
 
 class LabelTruth(GroundTruth):
@@ -78,41 +99,83 @@ class LabelTruth(GroundTruth):
                 found |= (there == label[:, None]) & (label >= 0)[:, None]
         return found
 
-    def _counts(self) -> np.ndarray:
-        # (Q,) how many items of the index share a label: counted once for each set of labels that occurs.
+    def votes(self, rows: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.labels[rows], np.where(places[:, :, None] < 0, -1, self.index_labels[places])
+
+    def sets(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        # Once for each set of labels that occurs.
         places, columns = np.nonzero(self.index_labels >= 0)
         codes = self.index_labels[places, columns]
         order = np.argsort(codes, kind='stable')
         codes, places = codes[order], places[order]
         kinds, which = np.unique(self.labels, axis=0, return_inverse=True)
         starts, ends = np.searchsorted(codes, kinds, 'left'), np.searchsorted(codes, kinds, 'right')
-        counts = np.zeros(len(kinds), np.int64)
-        for number in range(len(kinds)):
+        rows = np.argsort(which.reshape(-1), kind='stable')
+        ends_of_rows = np.cumsum(np.bincount(which.reshape(-1), minlength=len(kinds)))
+        for number, queries in enumerate(np.split(rows, ends_of_rows[:-1])):
             lists = [places[a:b] for a, b in zip(starts[number], ends[number], strict=True)]  # of -1 an empty one
-            counts[number] = len(lists[0]) if len(lists) == 1 else len(np.unique(np.concatenate(lists)))
-        return counts[which.reshape(-1)]
+            yield queries, lists[0] if len(lists) == 1 else np.unique(np.concatenate(lists))
+
+    def _counts(self) -> np.ndarray:
+        # (Q,) how many items of the index share a label.
+        counts = np.zeros(len(self.queries), np.int64)
+        for rows, places in self.sets():
+            counts[rows] = len(places)
+        return counts
 
 
 class ListedTruth(GroundTruth):
-    """Relevant is what is listed.
+    """Relevant is what is listed; of a pair that is listed more than once the highest grade counts.
 
     Args:
         pairs: (P, 2) of query number and relevant place.
+        grades: (P,) from 1, how relevant.
     """
 
-    def __init__(self, queries: np.ndarray, index: np.ndarray, own: np.ndarray, pairs: np.ndarray) -> None:
+    def __init__(
+        self, queries: np.ndarray, index: np.ndarray, own: np.ndarray, pairs: np.ndarray, grades: np.ndarray
+    ) -> None:
         super().__init__(queries, index, own)
-        pairs = pairs[pairs[:, 1] != own[pairs[:, 0]]]
-        self._keys = np.unique(pairs[:, 0] * max(len(index), 1) + pairs[:, 1])
+        others = pairs[:, 1] != own[pairs[:, 0]]
+        keys = pairs[others, 0] * max(len(index), 1) + pairs[others, 1]
+        order = np.lexsort((-grades[others], keys))
+        self._keys, first = np.unique(keys[order], return_index=True)
+        self._grades = grades[others][order][first].astype(np.int64)
+        self._graded = bool((self._grades != 1).any())
         self.n_relevant = np.bincount(self._keys // max(len(index), 1), minlength=len(queries))
 
     def relevant(self, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
         if not len(self._keys):
             return np.zeros(places.shape, bool)
-        keys = rows[:, None].astype(np.int64) * len(self.index) + places
-        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        found: np.ndarray = self._keys[at] == keys
+        found: np.ndarray = self._keys[self._at(rows, places)] == self._asked(rows, places)
         return found
+
+    def relevance(self, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+        found = super().relevance(rows, places)
+        return np.where(found > 0, self._grades[self._at(rows, places)], found) if self._graded else found
+
+    def ideal(self, rows: np.ndarray, most: int) -> np.ndarray | None:
+        if not self._graded:
+            return None
+        ends = np.cumsum(self.n_relevant)[rows]
+        starts = ends - self.n_relevant[rows]
+        found = np.zeros((len(rows), min(most, int(self.n_relevant[rows].max(initial=0)))), np.int64)
+        for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            best = -np.sort(-self._grades[start:end])[: found.shape[1]]
+            found[row, : len(best)] = best
+        return found
+
+    def sets(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        places = self._keys % max(len(self.index), 1)
+        for row, some in enumerate(np.split(places, np.cumsum(self.n_relevant)[:-1])):
+            yield np.array([row]), some
+
+    def _asked(self, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+        keys: np.ndarray = rows[:, None].astype(np.int64) * len(self.index) + places
+        return keys
+
+    def _at(self, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+        return np.minimum(np.searchsorted(self._keys, self._asked(rows, places)), len(self._keys) - 1)
 
 
 def ground_truth(query: Records, index: Records | None = None, exclude_self: bool = True) -> GroundTruth:
@@ -139,7 +202,7 @@ def ground_truth(query: Records, index: Records | None = None, exclude_self: boo
     has = {'instance': 'has no labels', 'score': 'has scores, which say how similar two items are'}[query.kind]
     raise DataError(
         f'Cannot tell what is relevant: query_data {has}. Expected a label per item, documents with matches '
-        f'graded 1 and -1, or pairs of an anchor and its positive.'
+        f'graded 1 (or higher) and -1, or pairs of an anchor and its positive.'
     )
 
 
@@ -149,45 +212,53 @@ def _by_label(query: Records, index: Records | None, exclude_self: bool) -> Grou
     nowhere = np.full(len(query), -1)
     if index is None:
         codes, _ = dense(labels)
-        return LabelTruth(queries, queries, queries if exclude_self else nowhere, codes, codes)
+        ids = document_ids(query)
+        if ids is None or len(set(ids)) == len(ids):
+            return LabelTruth(queries, queries, queries if exclude_self else nowhere, codes, codes)
+        places, known = once(ids, queries)
+        own = look_up(ids, known)
+        check_labels(query, places[own], 'query_data')
+        return LabelTruth(queries, places, own if exclude_self else nowhere, codes, codes[places])
     if index.labels is None:
         raise DataError('query_data has labels but index_data has none; expected a label per item in both.')
-    theirs = _ids(index)
+    theirs = document_ids(index)
     places, known = np.arange(len(index)), dict[Hashable, int]()
     if theirs is not None:
-        places, known = _once(theirs, places)
+        places, known = once(theirs, places)
+        check_labels(index, places[look_up(theirs, known)], 'index_data')
     codes, _ = dense([*labels, *(index.labels[place] for place in places)])
-    ours = _ids(query) if exclude_self and known else None
-    own = nowhere if ours is None else _look_up(ours, known)
+    ours = document_ids(query) if exclude_self and known else None
+    own = nowhere if ours is None else look_up(ours, known)
     return LabelTruth(queries, places, own, codes[: len(query)], codes[len(query) :])
 
 
 def _by_list(query: Records, index: Records | None, exclude_self: bool) -> GroundTruth:
     queries, owners, positives, others = _session(query) if query.kind == 'session' else _pairs(query)
+    grades = np.ones(len(positives), np.int64) if query.grade is None else query.grade[positives]
     if index is None:
-        ids = _ids(query) or range(len(query))
+        ids = document_ids(query) or range(len(query))
         places = np.unique(np.concatenate([positives, others]))
         theirs, wanted, selves = ([ids[item] for item in items] for items in (places, positives, queries))
     else:
         places = np.arange(len(index))
-        found, sought = _identities(index, places), _identities(query, positives)
+        found, sought = identities(index, places), identities(query, positives)
         if found is None or sought is None:
             what = 'sessions' if query.kind == 'session' else 'pairs'
             raise DataError(
                 f'Cannot find the relevant items of these {what} in index_data: expected documents with ids in '
                 f'both, or pairs of texts and an index of texts. Leave index_data out to search among query_data.'
             )
-        theirs, wanted, selves = found, sought, _identities(query, queries) or []
-    places, known = _once(theirs, places)
-    relevant = _look_up(wanted, known)
+        theirs, wanted, selves = found, sought, identities(query, queries) or []
+    places, known = once(theirs, places)
+    relevant = look_up(wanted, known)
     lost = np.flatnonzero(relevant < 0)
     if lost.size:
         raise DataError(
             f'Relevant items are not in the index data: {listed(query.names, positives[lost])}, '
             f'relevant to {listed(query.names, queries[owners[lost]])}. Add them to index_data.'
         )
-    own = _look_up(selves, known) if exclude_self and selves else np.full(len(queries), -1)
-    return ListedTruth(queries, places, own, np.column_stack([owners, relevant]).astype(np.int64))
+    own = look_up(selves, known) if exclude_self and selves else np.full(len(queries), -1)
+    return ListedTruth(queries, places, own, np.column_stack([owners, relevant]).astype(np.int64), grades)
 
 
 def _session(records: Records) -> tuple[np.ndarray, ...]:
@@ -205,33 +276,3 @@ def _pairs(records: Records) -> tuple[np.ndarray, ...]:
     order = np.argsort(first)  # in the order of the rows
     negatives = rows[:, 2:].ravel()
     return queries[order], np.argsort(order)[owners.reshape(-1)], rows[:, 1], negatives[negatives >= 0]
-
-
-def _ids(records: Records) -> Sequence[Hashable] | None:
-    # Document ids; None where the items are no documents.
-    first = type(records.contents[0])
-    if any(base.__module__.partition('.')[0] == 'docarray' for base in first.__mro__):
-        return [records.contents[item].id for item in range(len(records))]
-    return None
-
-
-def _identities(records: Records, items: np.ndarray) -> list[Hashable] | None:
-    # The ids or texts of these items, by which they are the same in two containers; None where there are none.
-    ids = _ids(records)
-    if ids is not None:
-        return [ids[item] for item in items]
-    if len(items) and not isinstance(records.contents[int(items[0])], str):
-        return None
-    return [records.contents[int(item)] for item in items]
-
-
-def _once(identities: Sequence[Hashable], places: np.ndarray) -> tuple[np.ndarray, dict[Hashable, int]]:
-    # The places where something stands for the first time, and which of these that is.
-    first: dict[Hashable, int] = {}
-    for number, identity in enumerate(identities):
-        first.setdefault(identity, number)
-    return places[list(first.values())], {identity: number for number, identity in enumerate(first)}
-
-
-def _look_up(identities: Sequence[Hashable], known: Mapping[Hashable, int]) -> np.ndarray:
-    return np.fromiter((known.get(identity, -1) for identity in identities), np.int64, len(identities))

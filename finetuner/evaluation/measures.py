@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from finetuner.errors import ArgumentError, nearest
-from finetuner.evaluation import legacy as original, metrics as standard
+from finetuner.evaluation import legacy as original, metrics as standard, spaces
 from finetuner.evaluation.metrics import Metric
 
 Limit = int | Sequence[int] | None
@@ -26,7 +26,9 @@ class Measure(NamedTuple):
     Attributes:
         name: what the result is called.
         function: takes all queries at once, `(relevance (Q, W), n_relevant (Q,), **options)`, if it has a parameter
-            `n_relevant`; else one query, `(relevance, **options)`, a list of 0 and 1, and `max_rel` if it takes that.
+            `n_relevant`, and `grades` or `votes` if it has such a parameter; else one query, `(relevance, **options)`,
+            a list of 0 and 1 or of grades, and `max_rel` if it takes that. With a parameter `space` it takes the
+            vectors themselves.
         options: keyword arguments.
         cut: how many results it is given; None for the whole index.
         all_relevant: whether it needs as many results as the query has relevant items, whatever the cut.
@@ -38,17 +40,37 @@ class Measure(NamedTuple):
     cut: int | None
     all_relevant: bool = False
 
-    def __call__(self, relevance: np.ndarray, n_relevant: np.ndarray) -> np.ndarray:
+    @property
+    def whole(self) -> bool:
+        """Whether it is of the vectors, and asked by `of`."""
+        return 'space' in _parameters(self.function)
+
+    def of(self, space: spaces.Space) -> np.ndarray:
+        """One value (), or one for each query that is asked, (n,)."""
+        values = self.function(space=space, **self.options)
+        try:
+            given = np.asarray(values, float)
+        except (TypeError, ValueError):
+            given = np.empty((0, 0))
+        if given.shape not in ((), (len(space.rows),)):
+            raise ArgumentError(f'The metric {self.name!r} must give a number, or one per query; it gave {values!r}.')
+        return given
+
+    def __call__(
+        self, relevance: np.ndarray, n_relevant: np.ndarray, more: Mapping[str, Callable[[], Any]] | None = None
+    ) -> np.ndarray:
         """(Q,) values.
 
         Args:
             relevance: (Q, W) as `metrics` takes it, with at least as many results as this measure needs.
             n_relevant: (Q,) how many relevant items there are.
+            more: gives other arguments, by the names of the parameters for them.
         """
         seen = relevance if self.all_relevant else relevance[:, : self.cut]
         parameters = _parameters(self.function)
         if 'n_relevant' in parameters:
-            values = self.function(seen, n_relevant, **self.options)
+            asked = {name: give() for name, give in (more or {}).items() if name in parameters}
+            values = self.function(seen, n_relevant, **{**asked, **self.options})
         else:
             takes = 'max_rel' in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
             values = [
@@ -71,7 +93,7 @@ def measures(choice: Choice = None, limit: Limit = 20, legacy: bool = False) -> 
 
     Args:
         choice: names of metrics, with a number in place of `k` if it is to differ from the limit; or, as the original
-            took it, `{name: (callable, keyword arguments)}`. None takes all.
+            took it, `{name: (callable, keyword arguments)}`. None takes all but those of `spaces`.
         limit: one number gives `precision_at_k`; a list of numbers gives `precision_at_1`, …, one name for each;
             None counts the whole index.
         legacy: the original's definitions.
@@ -90,15 +112,21 @@ def measures(choice: Choice = None, limit: Limit = 20, legacy: bool = False) -> 
             takes = _parameters(function)
             if not _needs_all(function) and {'n_relevant', 'k'} <= set(takes):
                 options.setdefault('k', deepest)
-            found[name] = Measure(name, function, options, _deeper(deepest, options.get('k')), _needs_all(function))
+            cut = 1 if 'space' in takes else _deeper(deepest, options.get('k'))
+            found[name] = Measure(name, function, options, cut, _needs_all(function))
         return list(found.values())
     for name in known if choice is None else [choice] if isinstance(choice, str) else choice:
         numbered = _CUT.match(str(name))
         base = f'{numbered[1]}_k' if numbered else str(name)
-        if base not in standard.METRICS:
-            raise ArgumentError(f'There is no metric {name!r}. {nearest(str(name), standard.METRICS)}')
         # What the original did not have has one definition.
-        metric = known.get(base, standard.METRICS[base])
+        metric = known.get(base) or standard.METRICS.get(base) or spaces.METRICS.get(base)
+        if metric is None:
+            raise ArgumentError(
+                f'There is no metric {name!r}. {nearest(str(name), [*standard.METRICS, *spaces.METRICS])}'
+            )
+        if 'space' in _parameters(metric):
+            found[name] = Measure(name, metric, {}, 1)
+            continue
         if numbered:
             cuts = _limits(int(numbered[2]))
         elif base.endswith('_at_k'):
@@ -110,6 +138,26 @@ def measures(choice: Choice = None, limit: Limit = 20, legacy: bool = False) -> 
             options = {} if _needs_all(metric) else {'k': k}
             found[title] = Measure(title, metric, options, _deeper(deepest, k), _needs_all(metric))
     return list(found.values())
+
+
+def means(chosen: Iterable[Measure], values: dict[str, np.ndarray], space: spaces.Space) -> dict[str, float]:
+    """The mean of each measure over the queries that have a value; of one of all vectors together its only value.
+
+    Args:
+        chosen: the measures.
+        values: (Q,) of each, NaN for none. Measures of vectors are computed here, and those without values of queries
+            are taken out.
+        space: the vectors.
+    """
+    found: dict[str, float] = {}
+    for measure in chosen:
+        each = measure.of(space) if measure.whole else values[measure.name]
+        if not each.shape:
+            del values[measure.name]
+        elif measure.whole:
+            values[measure.name][space.rows] = each
+        found[measure.name] = float(np.nanmean(each))
+    return found
 
 
 def default_metrics(legacy: bool = False) -> dict[str, tuple[Metric, dict[str, Any]]]:

@@ -3,7 +3,7 @@
 Every metric is called as `name(relevance, n_relevant, k=None)` and gives one value per query:
 
     relevance (Q, W): what was retrieved for each query, best first: 1 relevant, 0 not, -1 where nothing more was
-        retrieved. Grades are allowed: above 0 is relevant, and `dcg_at_k` and `ndcg_at_k` weigh by them.
+        retrieved. Grades are allowed: `dcg_at_k` and `ndcg_at_k` weigh by them, to the others all above 0 is relevant.
     n_relevant (Q,): how many relevant items the index holds for each query.
     k: only the first k results count; None counts all W.
 
@@ -14,9 +14,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from finetuner.errors import ArgumentError
+from finetuner.errors import ArgumentError, nearest
 
 Metric = Callable[..., np.ndarray]
+
+GAINS = ('linear', 'exponential')
 
 
 def precision_at_k(relevance: np.ndarray, n_relevant: np.ndarray, k: int | None = None) -> np.ndarray:
@@ -59,20 +61,33 @@ def hit_at_k(relevance: np.ndarray, n_relevant: np.ndarray, k: int | None = None
     return hits.any(axis=1).astype(float)
 
 
-def dcg_at_k(relevance: np.ndarray, n_relevant: np.ndarray, k: int | None = None) -> np.ndarray:
-    """`sum over ranks i of relevance / log2(i + 1)`, the discounted cumulative gain.
+def dcg_at_k(
+    relevance: np.ndarray, n_relevant: np.ndarray, k: int | None = None, *, gain: str = 'linear'
+) -> np.ndarray:
+    """`sum over ranks i of gain / log2(i + 1)`, the discounted cumulative gain.
 
-    Source: Järvelin and Kekäläinen, 2002.
+    Args:
+        relevance: (Q, W) as for every metric; may be grades.
+        n_relevant: (Q,) as for every metric.
+        k: as for every metric.
+        gain: of a grade g: 'linear', g, or 'exponential', `2 ** g - 1`. Of relevance 0 and 1 they are the same.
 
-    >>> dcg_at_k([[1, 0, 1]], [2])
-    array([1.5])
+    Source: Järvelin and Kekäläinen, 2002; the exponential gain Burges et al., 2005.
+
+    >>> dcg_at_k([[1, 0, 1]], [2]), dcg_at_k([[3, 0, 1]], [2]), dcg_at_k([[3, 0, 1]], [2], gain='exponential')
+    (array([1.5]), array([3.5]), array([7.5]))
     """
     checked(relevance, n_relevant, k)
-    return discounted(np.maximum(np.asarray(relevance, float)[:, :k], 0))
+    return discounted(gains(np.asarray(relevance)[:, :k], gain))
 
 
 def ndcg_at_k(
-    relevance: np.ndarray, n_relevant: np.ndarray, k: int | None = None, *, grades: np.ndarray | None = None
+    relevance: np.ndarray,
+    n_relevant: np.ndarray,
+    k: int | None = None,
+    *,
+    grades: np.ndarray | None = None,
+    gain: str = 'linear',
 ) -> np.ndarray:
     """`dcg / ideal dcg`, where the ideal list holds all relevant items of the index, the best first.
 
@@ -81,19 +96,20 @@ def ndcg_at_k(
         n_relevant: (Q,) as for every metric.
         k: as for every metric.
         grades: (Q, G) for graded relevance: the grades of all relevant items of each query, in any order, 0 for
-            none. Without it all relevant items are worth 1.
+            none; of many the highest k will do. Without it all relevant items are worth 1.
+        gain: as for `dcg_at_k`.
 
     Raises:
         ArgumentError: `relevance` has grades other than 1 and `grades` is not given.
 
-    >>> ndcg_at_k([[0, 1]], [1]).round(4)
-    array([0.6309])
+    >>> ndcg_at_k([[0, 1]], [1]).round(4), ndcg_at_k([[1, 3]], [2], grades=[[1, 3]]).round(4)
+    (array([0.6309]), array([0.7967]))
     """
     hits, total = checked(relevance, n_relevant, k)
-    gains = np.maximum(np.asarray(relevance, float)[:, :k], 0)
+    gained = gains(np.asarray(relevance)[:, :k], gain)
     width = k or hits.shape[1]
     if grades is None:
-        if (gains != hits).any():
+        if (gained != hits).any():
             raise ArgumentError(
                 'Graded relevance needs the grades of all relevant items to know the ideal list: '
                 'pass grades=(Q, G) of them, or a relevance of 0 and 1.'
@@ -101,8 +117,11 @@ def ndcg_at_k(
         ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, width + 2)))])
         best = ideal[np.minimum(total, width).astype(int)]
     else:
-        best = discounted(-np.sort(-np.asarray(grades, float), axis=1)[:, :width])
-    return ratio(discounted(gains), best)
+        known = np.asarray(grades)
+        if known.ndim != 2 or len(known) != len(hits):
+            raise ArgumentError(f'grades has a row for each of the {len(hits)} queries; its shape is {known.shape}.')
+        best = discounted(-np.sort(-gains(known, gain), axis=1)[:, :width])
+    return ratio(discounted(gained), best)
 
 
 def average_precision(relevance: np.ndarray, n_relevant: np.ndarray, k: int | None = None) -> np.ndarray:
@@ -207,6 +226,20 @@ def within(hits: np.ndarray, total: np.ndarray) -> np.ndarray:
     """The hits (Q, W) among the first `total` (Q,) results of each query."""
     counted: np.ndarray = hits & (np.arange(hits.shape[1]) < total[:, None])
     return counted
+
+
+def gains(relevance: np.ndarray, gain: str) -> np.ndarray:
+    """What relevance (Q, W) is worth, as floats; what was not retrieved is worth 0.
+
+    Raises:
+        ArgumentError: there is no such gain.
+    """
+    if gain not in GAINS:
+        raise ArgumentError(f'gain={gain!r} is unknown. {nearest(str(gain), GAINS)}')
+    worth: np.ndarray = np.maximum(np.asarray(relevance, float), 0)
+    if gain == 'exponential':
+        worth = np.exp2(worth) - 1
+    return worth
 
 
 def discounted(gains: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from rich.markup import escape
 from rich.table import Table
 
+from finetuner.evaluation.spaces import less_is_better
+
 
 def comparison(
     before: Mapping[str, float], after: Mapping[str, float], title: str = 'Retrieval before and after tuning'
@@ -13,7 +15,7 @@ def comparison(
     """A table of metrics with a row for each name, and by how much it changed: green is better, red worse.
 
     Args:
-        before: values by metric; more is better, except of a loss.
+        before: values by metric; more is better, except of a loss, alignment and uniformity.
         after: values by metric; what one side lacks is shown as -.
         title: over the table.
     """
@@ -37,5 +39,5 @@ def _change(name: str, old: float | None, new: float | None) -> str:
     shown = f'{new - old:+.4f}'
     if float(shown) == 0:
         return '0.0000'
-    better = (new > old) != name.endswith('loss')
+    better = (new > old) != less_is_better(name)
     return f'[{"green" if better else "red"}]{shown}[/]'

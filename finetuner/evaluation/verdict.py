@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from finetuner.evaluation.bootstrap import drawn, standard_error
 from finetuner.evaluation.correlation import correlation
 
 ENOUGH = 30
@@ -51,16 +52,14 @@ def verdict(metric: str, before: np.ndarray, after: np.ndarray, scores: np.ndarr
         known = np.isfinite(before) & np.isfinite(after)
         change = (after - before)[known]
         was, now, count = float(before[known].mean()), float(after[known].mean()), len(change)
-        # Of a mean the bootstrap needs no drawing: its standard error is this.
-        error = float(change.std() / np.sqrt(count))
+        error = standard_error(change)
     else:
-        count, chance = len(scores), np.random.default_rng(0)
+        count = len(scores)
         was, now = (correlation(metric, values, scores) for values in (before, after))
-        drawn = (chance.integers(0, count, count) for _ in range(RESAMPLES))
-        error = float(
-            np.std(
-                [correlation(metric, after[d], scores[d]) - correlation(metric, before[d], scores[d]) for d in drawn]
-            )
-        )
+
+        def change_of(d: np.ndarray) -> float:
+            return correlation(metric, after[d], scores[d]) - correlation(metric, before[d], scores[d])
+
+        error = float(np.std(drawn(change_of, count, RESAMPLES, 0)))
     word = 'better' if now > was + error else 'worse' if now < was - error else 'same'
     return Verdict(metric, count, was, now, error, word if count >= ENOUGH else 'none')

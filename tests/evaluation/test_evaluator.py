@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+import finetuner
 from finetuner.data.records import Records
 from finetuner.errors import ArgumentError, DataError
 from finetuner.evaluation import Evaluator, evaluator as module, legacy, metrics
@@ -240,6 +241,52 @@ def test_metrics_may_come_from_a_generator(identity):
     assert evaluator.evaluate() == evaluator.evaluate() == {'hit_at_3': 1}
 
 
+def test_items_whose_vectors_are_not_finite_are_named(identity):
+    points = np.eye(4, dtype=np.float32)
+    broken = Projection(np.diag([np.nan, 1, 1, 1]).astype(np.float32))
+    with pytest.raises(DataError, match='NaN or infinite are those of row 0, row 1, row 2 and row 3 in query_data'):
+        Evaluator([(row, i % 2) for i, row in enumerate(points)], model=broken).evaluate()
+    data = carrying([[1.0, 0.0], [np.inf, 0.0], [0.0, 1.0]])
+    with pytest.raises(DataError, match=r'NaN or infinite is that of two in query_data\. Check the model'):
+        Evaluator(data).evaluate()
+    with pytest.raises(DataError, match='that of two in index_data'):
+        Evaluator(carrying(np.eye(3)), data).evaluate()
+    rows = Records(
+        'score',
+        carrying([[1.0, 0.0], [np.nan, 0.0]]).contents,
+        ['one', 'two'],
+        rows=np.array([[0, 1]]),
+        scores=np.ones((1, 1)),
+    )
+    with pytest.raises(DataError, match='that of two in query_data'):
+        Evaluator(rows).evaluate()
+
+
+def test_vectors_of_queries_and_index_have_one_length():
+    with pytest.raises(ArgumentError, match='vectors of one length; they have 3 and 2'):
+        Evaluator(carrying(np.eye(3)), carrying(np.ones((3, 2)))).evaluate()
+
+
+def test_nothing_to_search_is_refused(identity):
+    points = np.eye(4, dtype=np.float32)
+    for query, index, role in (((points[:0], []), None, 'query'), ((points, [0] * 4), (points[:0], []), 'index')):
+        with pytest.raises(DataError, match=f'nothing to evaluate: {role}_data is empty'):
+            finetuner.evaluate(identity, query, index)
+
+
+def test_more_results_than_the_index_holds_count_as_wrong(identity):
+    data = (np.eye(4, dtype=np.float32)[[0, 0, 1, 1]], [0, 0, 1, 1])
+    found = finetuner.evaluate(identity, data, limit=100)
+    assert (found['precision_at_k'], found['recall_at_k'], found['ndcg_at_k']) == (1 / 100, 1, 1)
+
+
+def test_relevant_items_that_are_not_in_the_index_are_named(identity):
+    with pytest.raises(
+        DataError, match='not in the index data: positive of row 1, relevant to anchor of row 1. Add them to index_data'
+    ):
+        finetuner.evaluate(identity, [('q', 'a'), ('r', 'b')], ['a', 'x'])
+
+
 def test_one_class_an_item_is_refused(identity):
     with pytest.raises(DataError, match='None of the 4 queries has a relevant item in the index, so'):
         Evaluator((np.eye(4, dtype=np.float32), [0, 1, 2, 3]), model=identity).evaluate()
@@ -304,6 +351,59 @@ class TestDocuments:
             assert_array_equal(evaluator.per_query[name], values)
             assert [document.evaluations[name].value for document in query] == values
         assert [match.id for match in query[0].matches] == ['a', 'b']
+
+    def test_grades_of_matches_weigh(self):
+        query = self.documents(('q', None, [1, 0, 0]), ('r', None, [0, 1, 0]))
+        query[0].matches.extend(self.documents(('a', 1, [1, 0.1, 0]), ('b', 3, [1, 0.2, 0]), ('x', -1, [1, 0, 0.3])))
+        query[1].matches.extend(self.documents(('c', 2, [0, 1, 0.1])))
+        # for q: a of grade 1, b of grade 3, x; for r: c first
+        log3, chosen = np.log2(3), ['dcg_at_k', 'ndcg_at_k', 'ndcg_at_1', 'precision_at_2', 'average_precision']
+        evaluator = Evaluator(query, metrics=chosen)
+        evaluator.evaluate(limit=4)
+        expected = {
+            'dcg_at_k': [1 + 3 / log3, 2],
+            'ndcg_at_k': [(1 + 3 / log3) / (3 + 1 / log3), 1],
+            'ndcg_at_1': [1 / 3, 1],
+            'precision_at_2': [1, 1 / 2],
+            'average_precision': [1, 1],
+        }
+        for name, values in expected.items():
+            assert_allclose(evaluator.per_query[name], values, rtol=EXACT, err_msg=name)
+        steep = {'steep': (metrics.ndcg_at_k, {'gain': 'exponential'})}
+        assert Evaluator(query, metrics=steep).evaluate()['steep'] == pytest.approx(
+            ((1 + 7 / log3) / (7 + 1 / log3) + 1) / 2, rel=EXACT
+        )
+        evaluator.evaluate(limit=4, legacy=True)
+        assert evaluator.per_query['dcg_at_k'].tolist() == [4, 2]
+        assert evaluator.per_query['ndcg_at_k'].tolist() == [1, 1]  # the first two ranks weigh alike
+
+    def test_metrics_of_ones_own_get_grades(self):
+        query = self.documents(('q', None, [1, 0]))
+        query[0].matches.extend(self.documents(('a', 1, [1, 0.1]), ('b', 3, [1, 0.2]), ('x', -1, [1, 0.3])))
+        seen = []
+
+        def one(relevance, max_rel):
+            seen.append((relevance, max_rel))
+            return sum(relevance)
+
+        def every(relevance, n_relevant, grades):
+            return relevance.sum(axis=1) / grades.sum(axis=1) / n_relevant
+
+        assert Evaluator(query, metrics={'one': one, 'every': every}).evaluate() == {'one': 4, 'every': 1 / 2}
+        assert seen == [([1, 3, 0], 2)]
+
+    def test_labels_and_matches_together_are_refused(self):
+        data = self.documents(('a', 'x', [1, 0]), ('b', 'x', [1, 0]), ('q', None, [1, 0]))
+        data[2].matches.extend(self.documents(('m', 1, [1, 0])))
+        with pytest.raises(DataError, match=r"Most documents have .*label.*, but document 'q' has .*match"):
+            Evaluator(data)
+
+    def test_a_document_that_comes_twice_does_not_find_itself(self):
+        rows = [('a', 'x', [1, 0]), ('a', 'x', [1, 0]), ('b', 'y', [1, 0.1]), ('c', 'x', [0, 1]), ('d', 'y', [0, 1])]
+        evaluator = Evaluator(self.documents(*rows), metrics='hit_at_1')
+        assert evaluator.evaluate() == {'hit_at_1': 0}
+        with pytest.raises(DataError, match="document 'a' comes more than once in query_data, labelled 'x' and 'y'"):
+            Evaluator(self.documents(rows[0], ('a', 'y', [1, 0]), rows[3])).evaluate()
 
     def test_matches_of_documents_in_the_index_are_not_searched(self):
         query, index = self.documents(('q', None, [1, 0])), self.documents(('a', None, [1, 0.2]), ('b', None, [0, 1]))

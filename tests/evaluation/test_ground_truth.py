@@ -103,6 +103,20 @@ class TestLabels:
         assert_array_equal(truth.own, [-1])
         assert relevant == [['x']]
 
+    def test_copies_of_a_document_among_the_queries_are_one_and_do_not_find_each_other(self):
+        query = labelled(['x', 'y', 'x', 'x'], ids=['a', 'b', 'a', 'c'])
+        truth, relevant = found(query)
+        assert relevant == [['c'], [], ['c'], ['a']]
+        assert called(query, truth.queries) == ['a', 'b', 'a', 'c']
+        assert called(query, truth.index) == ['a', 'b', 'c']
+        assert found(query, exclude_self=False)[1] == [['a', 'c'], ['b'], ['a', 'c'], ['a', 'c']]
+
+    def test_copies_of_a_document_with_different_labels_are_refused(self):
+        twice = labelled(['x', 'y'], ids=['a', 'a'])
+        for arguments, role in (((twice,), 'query_data'), ((labelled(['x'], ids=['q']), twice), 'index_data')):
+            with pytest.raises(DataError, match=f"document 'a' comes more than once in {role}, labelled 'x' and 'y'"):
+                ground_truth(*arguments)
+
     def test_copies_of_a_document_in_the_index_are_one(self):
         truth, relevant = found(labelled(['x'], ids=['q']), labelled(['x', 'x', 'x'], ids=['a', 'q', 'a']))
         assert relevant == [['a']]
@@ -195,6 +209,75 @@ class TestSessions:
         query = Records('session', [np.ones(2)] * 2, ['row 0', 'row 1'], session=np.zeros(2), grade=np.array([0, 1]))
         with pytest.raises(DataError, match='documents with ids'):
             ground_truth(query, plain(ids=['a']))
+
+
+class TestGrades:
+    def test_relevance_is_the_grade(self):
+        query = sessions(('q', {'a': 1, 'b': 3, 'c': -1, 'd': 2}), ('r', {'d': 5, 'e': 1}), ('s', {'f': -1}))
+        truth = ground_truth(query)
+        rows, places = np.arange(3), np.tile([*range(6), -1], (3, 1))
+        assert called(query, truth.index) == list('abcdef')
+        expected = [[1, 3, 0, 2, 0, 0, -1], [0, 0, 0, 5, 1, 0, -1], [0, 0, 0, 0, 0, 0, -1]]
+        assert_array_equal(truth.relevance(rows, places), expected)
+        assert_array_equal(truth.relevant(rows, places[:, :6]), np.array(expected)[:, :6] > 0)
+        assert_array_equal(truth.n_relevant, [3, 2, 0])
+
+    def test_the_ideal_list_is_that_of_each_query(self):
+        truth = ground_truth(sessions(('q', {'a': 1, 'b': 3, 'c': -1, 'd': 2}), ('r', {'d': 5}), ('s', {'f': -1})))
+        assert_array_equal(truth.ideal(np.arange(3), 10), [[3, 2, 1], [5, 0, 0], [0, 0, 0]])
+        assert_array_equal(truth.ideal(np.array([1, 0]), 2), [[5, 0], [3, 2]])
+        assert truth.ideal(np.array([2]), 10).shape == (1, 0)
+
+    def test_of_grade_1_alone_there_is_no_ideal_to_know(self):
+        for query in (sessions(('q', {'a': 1, 'b': -1})), pairs(('q', 'a')), labelled(['x', 'x'])):
+            assert ground_truth(query).ideal(np.array([0]), 5) is None
+
+    def test_the_query_itself_is_no_part_of_its_ideal_list(self):
+        query = sessions(('q', {'q': 9, 'a': 2}), ('r', {'q': 1}))
+        assert_array_equal(ground_truth(query).ideal(np.arange(2), 5), [[2], [1]])
+        assert_array_equal(ground_truth(query, exclude_self=False).ideal(np.arange(2), 5), [[9, 2], [1, 0]])
+
+    def test_a_document_that_is_a_match_twice_has_its_higher_grade(self):
+        query = sessions(('q', {'a': 2, 'b': 1}))
+        query.contents.append(Item('a'))
+        query.names.append("document 'a'")
+        for grade in (1, 4):
+            again = Records(
+                'session', query.contents, query.names, session=np.zeros(4, int), grade=np.array([0, 2, 1, grade])
+            )
+            truth = ground_truth(again)
+            assert_array_equal(truth.relevance(np.array([0]), np.array([[0, 1]])), [[max(2, grade), 1]])
+            assert_array_equal(truth.ideal(np.array([0]), 5), [[max(2, grade), 1]])
+
+    def test_grades_are_found_in_an_index_of_its_own(self):
+        truth = ground_truth(sessions(('q', {'a': 1, 'b': 4})), plain(ids=['b', 'x', 'a']))
+        assert_array_equal(truth.relevance(np.array([0]), np.array([[0, 1, 2]])), [[4, 0, 1]])
+
+
+class TestSets:
+    @quick
+    @given(st.data())
+    def test_are_what_is_relevant_but_for_the_query_itself(self, data):
+        label = st.lists(st.integers(0, 4), max_size=3, unique=True).map(tuple)
+        kind = data.draw(st.sampled_from(['class', 'pair']))
+        rows = st.lists(st.tuples(*[st.sampled_from('abcdef')] * 2), min_size=1, max_size=12)
+        query = (
+            labelled(data.draw(st.lists(label, min_size=1, max_size=9))) if kind == 'class' else pairs(*data.draw(rows))
+        )
+        truth = ground_truth(query)
+        sets = {row: places.tolist() for some, places in truth.sets() for row in some.tolist()}
+        everything = np.arange(len(truth.index))
+        for row in range(len(truth.queries)):
+            relevant = np.flatnonzero(truth.relevance(np.array([row]), everything[None])[0] > 0).tolist()
+            assert [place for place in sets.get(row, []) if place != truth.own[row]] == relevant
+
+    def test_labels_of_what_was_found_are_known(self):
+        truth = ground_truth(labelled(['x', 'y']), labelled(['y', None, 'x', 'z']))
+        own, theirs = truth.votes(np.array([1, 0]), np.array([[0, 3], [-1, 1]]))
+        assert_array_equal(own, [[1], [0]])
+        assert_array_equal(theirs[..., 0], [[1, 2], [-1, -1]])
+        with pytest.raises(DataError, match='no labels here'):
+            ground_truth(pairs(('q', 'a'))).votes(np.array([0]), np.array([[0]]))
 
 
 class TestPairs:

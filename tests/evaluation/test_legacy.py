@@ -77,3 +77,30 @@ def test_equals_the_functions_the_original_called(original, name, relevance, mis
     options = {'k': k} if name.endswith('_at_k') else {}
     expected = getattr(original, name)(relevance, max_rel=total, **options)
     assert_allclose(legacy.METRICS[name]([relevance], [total], **options), [expected], rtol=EXACT)
+
+
+def reference(relevance, k=None):
+    """The original's dcg in its own words, of real numbers; the library's own needs a numpy before 2."""
+    r = np.asarray(relevance, float)[:k]
+    return r[0] + np.sum(r[1:] / np.log2(np.arange(2, r.size + 1))) if r.size else 0.0
+
+
+@settings(deadline=None, max_examples=50)
+@given(relevance=st.lists(st.integers(0, 5), min_size=1, max_size=10), k=st.none() | st.integers(1, 12))
+def test_dcg_of_the_original_takes_grades(relevance, k):
+    total = [len(relevance)]
+    assert_allclose(legacy.dcg_at_k([relevance], total, k), [reference(relevance, k)], rtol=EXACT)
+    best = reference(sorted(relevance, reverse=True), k)
+    assert_allclose(
+        legacy.ndcg_at_k([relevance], total, k), [reference(relevance, k) / best if best else 0], rtol=EXACT
+    )
+
+
+def test_the_reference_is_what_the_original_called(original):
+    import inspect
+
+    source = inspect.getsource(original.dcg_at_k)
+    assert 'return r[0] + np.sum(r[1:] / np.log2(np.arange(2, r.size + 1)))' in source
+    assert 'dcg_max = dcg_at_k(sorted(relevance, reverse=True), method=method, k=k)' in inspect.getsource(
+        original.ndcg_at_k
+    )

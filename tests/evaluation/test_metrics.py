@@ -82,6 +82,26 @@ def test_grades_weigh_the_gain():
     assert_allclose(metrics.precision_at_k(graded, total), [2 / 3])
     with pytest.raises(ArgumentError, match='grades='):
         metrics.ndcg_at_k(graded, total)
+    with pytest.raises(ArgumentError, match=r'a row for each of the 1 queries; its shape is \(2, 1\)'):
+        metrics.ndcg_at_k(graded, total, grades=[[3], [3]])
+
+
+def test_gains_may_grow_with_the_power_of_the_grade():
+    graded, total = [[1, 3, -1]], [3]
+    gain = 1 + 7 / LOG3
+    assert_allclose(metrics.dcg_at_k(graded, total, gain='exponential'), [gain], rtol=EXACT)
+    found = metrics.ndcg_at_k(graded, total, gain='exponential', grades=[[1, 2, 3]])
+    assert_allclose(found, [gain / (7 + 3 / LOG3 + 1 / 2)], rtol=EXACT)
+    for name in ('dcg_at_k', 'ndcg_at_k'):  # of 0 and 1 the two are one
+        assert_allclose(METRICS[name](RELEVANCE, N_RELEVANT, gain='exponential'), METRICS[name](RELEVANCE, N_RELEVANT))
+    with pytest.raises(ArgumentError, match="gain='exponental' is unknown. Did you mean 'exponential'"):
+        metrics.dcg_at_k(graded, total, gain='exponental')
+
+
+@pytest.mark.parametrize('name', [name for name in METRICS if 'dcg' not in name])
+def test_to_other_metrics_every_grade_is_relevant(name):
+    graded = np.array([[3, 0, 1, 2, 0], [0, 1, 1, 0, 5]])
+    assert_allclose(METRICS[name](graded, [4, 3], k=4), METRICS[name](np.minimum(graded, 1), [4, 3], k=4))
 
 
 @pytest.mark.parametrize(
@@ -161,3 +181,55 @@ def test_graded_relevance_agrees_with_scikit_learn(rng, k):
     assert_allclose(metrics.dcg_at_k(relevance, total, k).mean(), sklearn.dcg_score(truth, scores, k=k), rtol=1e-9)
     found = metrics.ndcg_at_k(relevance, total, k, grades=truth)
     assert_allclose(found.mean(), sklearn.ndcg_score(truth, scores, k=k), rtol=1e-9)
+
+
+# Computed by ranx 0.3.21 of the grades of 12 items and the 8 that were found, by queries; linear and `burges` gains.
+GRADES = np.array(
+    [
+        [0, 0, 3, 1, 2, 2, 2, 0, 1, 0, 1, 3],
+        [0, 0, 2, 0, 3, 3, 3, 2, 3, 1, 0, 2],
+        [0, 2, 3, 1, 3, 0, 1, 3, 0, 2, 1, 2],
+        [0, 3, 3, 2, 3, 3, 0, 0, 1, 2, 3, 1],
+    ]
+)
+FOUND = np.array(
+    [[8, 5, 11, 2, 7, 0, 10, 6], [11, 4, 5, 1, 3, 10, 6, 7], [5, 4, 10, 0, 11, 8, 9, 2], [0, 9, 6, 3, 11, 5, 2, 7]]
+)
+RANX = [
+    ('precision_at_k', 5, {}, [0.8, 0.6, 0.6, 0.6]),
+    ('recall_at_k', 5, {}, [0.5, 0.375, 0.3333333333, 0.3333333333]),
+    ('f1_score_at_k', 5, {}, [0.6153846154, 0.4615384615, 0.4285714286, 0.4285714286]),
+    ('hit_at_k', 5, {}, [1.0, 1.0, 1.0, 1.0]),
+    ('reciprocal_rank', None, {}, [1.0, 1.0, 0.5, 0.5]),
+    ('average_precision', None, {}, [0.6830357143, 0.5245535714, 0.3292328042, 0.3312169312]),
+    ('average_precision', 5, {}, [0.5, 0.375, 0.1962962963, 0.1777777778]),
+    ('dcg_at_k', 5, {}, [5.0538891814, 5.3927892607, 3.1664948752, 2.5100654305]),
+    ('dcg_at_k', 5, {'gain': 'exponential'}, [9.4075251672, 10.916508275, 6.0770666967, 3.5716717422]),
+    ('ndcg_at_k', 5, {}, [0.6713590906, 0.637556731, 0.3944388183, 0.2837714356]),
+    ('ndcg_at_k', 5, {'gain': 'exponential'}, [0.6121065898, 0.5717903386, 0.349878115, 0.173052703]),
+    ('r_precision', None, {}, [0.75, 0.625, 0.5555555556, 0.5555555556]),
+    ('ndcg_at_k', 12, {}, [0.705291887, 0.6917827506, 0.4932416407, 0.4223509573]),
+]
+
+
+@pytest.mark.parametrize(('name', 'k', 'options', 'expected'), RANX)
+def test_agrees_with_ranx(name, k, options, expected):
+    relevance, total = np.take_along_axis(GRADES, FOUND, axis=1), (GRADES > 0).sum(axis=1)
+    graded = {'grades': GRADES} if name == 'ndcg_at_k' else {}
+    assert_allclose(METRICS[name](relevance, total, k, **options, **graded), expected, atol=1e-9)
+
+
+@settings(deadline=None, max_examples=50)
+@given(grades=st.lists(st.integers(0, 9), min_size=1, max_size=10), k=st.none() | st.integers(1, 12), data=st.data())
+def test_the_ideal_list_and_no_other_has_an_ndcg_of_one(grades, k, data):
+    total, gain = [sum(g > 0 for g in grades)], data.draw(st.sampled_from(metrics.GAINS))
+    best = sorted(grades, reverse=True)
+    other = data.draw(st.permutations(grades))
+
+    def ndcg(found):
+        return metrics.ndcg_at_k([found], total, k, grades=[grades], gain=gain)[0]
+
+    assert ndcg(best) == pytest.approx(1.0 if total[0] else 0.0, rel=EXACT)
+    width = k or len(grades)
+    if other[:width] != best[:width]:
+        assert ndcg(list(other)) < ndcg(best)

@@ -26,6 +26,11 @@ def test_less_loss_is_better():
     assert cells({'val_loss': 0.5}, {'val_loss': 0.25})[0][-1] == '[green]-0.2500[/]'
 
 
+def test_less_alignment_is_better():
+    assert cells({'unseen/alignment': 0.5}, {'unseen/alignment': 0.25})[0][-1] == '[green]-0.2500[/]'
+    assert cells({'uniformity': -3.0}, {'uniformity': -2.0})[0][-1] == '[red]+1.0000[/]'
+
+
 def test_no_change_has_no_colour():
     assert cells({'a': 0.1}, {'a': 0.10000001})[0][-1] == '0.0000'
 

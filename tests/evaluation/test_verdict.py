@@ -8,23 +8,9 @@ from finetuner.errors import ArgumentError, DataError
 from finetuner.evaluation.correlation import correlation, ranks
 from finetuner.evaluation.evaluator import Evaluator
 from finetuner.evaluation.verdict import verdict
-from finetuner.inference import Encoder
+from tests.evaluation.models import Same
 
 CHANCE = np.random.default_rng(0)
-
-
-class Same(Encoder):
-    """A model of numpy: the vectors are the inputs."""
-
-    framework = 'numpy'
-
-    def forward(self, inputs):
-        return inputs
-
-    def place(self, device):
-        pass
-
-    weights = assign = trainable = layers = None
 
 
 @pytest.mark.parametrize('name', ['spearman', 'pearson'])

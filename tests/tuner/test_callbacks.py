@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 import finetuner
-from finetuner.callback import BestModelCheckpoint, Callback, EarlyStopping, EvaluationCallback, TrainingCheckpoint
+from finetuner.callback import (
+    BestModelCheckpoint,
+    Callback,
+    EarlyStopping,
+    EvaluationCallback,
+    TrainingCheckpoint,
+    WiSEFTCallback,
+)
 from finetuner.errors import ArgumentError
 from finetuner.inference import encoder
 from tests.models import clusters, mlp
@@ -75,16 +82,58 @@ def test_evaluation_before_and_after_every_epoch(backend):
 
 
 def test_a_metric_can_be_monitored(backend, tmp_path):
-    _, history = finetuner.fit(
+    shape = {'name': 'shape', 'metrics': ['alignment', 'knn_accuracy', 'nmi', 'purity', 'uniformity']}
+    model, history = finetuner.fit(
         mlp(backend), clusters(), epochs=2, return_history=True,
         callbacks=[
             EvaluationCallback(clusters()),
+            EvaluationCallback(clusters(), **shape),
             BestModelCheckpoint(monitor='average_precision', save_dir=tmp_path),
             EarlyStopping(monitor='precision_at_20', patience=1, min_delta=1.0),
+            EarlyStopping(monitor='shape/alignment', patience=1),
         ],
     )  # fmt: skip
     assert len(history.epochs) == 2
     assert (tmp_path / 'best_model_average_precision').is_dir()
+    assert history.after['shape/alignment'] < history.before['shape/alignment']
+    found = finetuner.evaluate(model, clusters(), metrics=shape['metrics'])
+    assert {f'shape/{name}': value for name, value in found.items()} == pytest.approx(
+        {name: value for name, value in history.after.items() if name.startswith('shape/')}, rel=1e-4
+    )
+
+
+@pytest.mark.backends('torch')
+def test_grades_of_matches_reach_metrics_of_ones_own(backend):
+    docarray = pytest.importorskip('docarray')
+    if not hasattr(docarray, 'DocumentArray'):
+        pytest.skip('docarray before 0.30 is not installed')
+    vectors, _ = clusters(n_classes=3, per_class=4)
+    sessions = docarray.DocumentArray()
+    for root in range(0, 12, 4):
+        document = docarray.Document(tensor=vectors[root])
+        for item, grade in ((root + 1, 1), (root + 2, 3), ((root + 5) % 12, -1)):
+            document.matches.append(docarray.Document(tensor=vectors[item], tags={'finetuner_label': grade}))
+        sessions.append(document)
+
+    def share(relevance, n_relevant, grades):
+        assert grades.tolist() == [[3, 1]] * 3
+        return relevance.max(axis=1) / 3
+
+    chosen = {**finetuner.evaluation.Evaluator.default_metrics(), 'share': (share, {})}
+    model, history = finetuner.fit(
+        mlp(backend), sessions, epochs=1, callbacks=[EvaluationCallback(sessions, metrics=chosen)], return_history=True
+    )
+    assert history.after['share'] == history.before['share'] == 1
+    assert history.after == pytest.approx(finetuner.evaluate(model, sessions, metrics=chosen))
+    assert history.after['dcg_at_k'] > 2  # of grade 1 alone it would be less
+
+
+def test_less_alignment_and_uniformity_are_better():
+    for monitor, sign in [('val_loss', -1), ('alignment', -1), ('unseen/uniformity', -1), ('map_at_r', 1)]:
+        assert EarlyStopping(monitor=monitor).sign == sign
+    assert EarlyStopping(monitor='alignment', mode='max').sign == 1
+    assert WiSEFTCallback(alpha=None, monitor='alignment').sign == -1
+    assert WiSEFTCallback(alpha=None).sign == 1
 
 
 @pytest.mark.parametrize(

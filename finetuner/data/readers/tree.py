@@ -4,6 +4,7 @@ What is decided is the same for every version of docarray; a version only says h
 """
 
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ from finetuner.data.views import View, listed
 from finetuner.errors import DataError
 
 TAG, SCORE = 'finetuner_label', 'finetuner_score'
+MOST = 127
+"""The highest grade of a match; larger numbers are rather classes, or numbers of items."""
 _TOLD = {
     'class': f'a {TAG}',
     'session': 'matches',
@@ -67,7 +70,7 @@ def read_tree(documents: Sequence[Any], asks: Asks, supervision: str | None) -> 
     others have labels, items whose label is missing.
 
     Raises:
-        DataError: documents differ in what they have, or a match is labelled neither 1 nor -1; names them.
+        DataError: documents differ in what they have, or a match has no grade; names them.
     """
     ids = Ids(documents, asks)
     kinds = [supervision or _kind(document, asks) for document in documents]
@@ -110,7 +113,8 @@ def _sessions(documents: Sequence[Any], asks: Asks, ids: Ids) -> Records:
             if place >= 0 and not grade:
                 raise DataError(
                     f'Match {asks.id(match)!r} of {ids[number]} has {TAG} {asks.label(match)!r}: '
-                    f'expected 1 for what belongs to the document or -1 for what does not.'
+                    f'expected 1 for what belongs to the document, a higher grade up to {MOST} for what belongs to it '
+                    f'more, or -1 for what does not.'
                 )
             roots.append(number)
             places.append(place)
@@ -127,11 +131,11 @@ def _sessions(documents: Sequence[Any], asks: Asks, ids: Ids) -> Records:
 
 
 def _grade(label: Any) -> int:
-    # 1, -1, or 0 for anything else; protocol buffers made floats of some.
-    try:
-        return int(label) if label in (1, -1) and not isinstance(label, bool) else 0
-    except (TypeError, ValueError):
+    # A whole number from 1, -1, or 0 for anything else; protocol buffers made floats of some.
+    if isinstance(label, bool) or not isinstance(label, Real) or not float(label).is_integer():
         return 0
+    grade = int(float(label))
+    return grade if grade == -1 or 1 <= grade <= MOST else 0
 
 
 def _pairs(documents: Sequence[Any], asks: Asks, ids: Ids, scored: bool) -> Records:

@@ -27,7 +27,7 @@ class SessionSampler(Sampler):
 
     Args:
         session: (n,) the number of each item's session.
-        grade: (n,) 0 for the root of a session, 1 for what belongs to it, -1 for what does not.
+        grade: (n,) 0 for the root of a session, 1 or more for what belongs to it, -1 for what does not.
         batch_size: items in a batch, at most.
         seed: what chance starts from.
 
@@ -69,7 +69,7 @@ class SessionSampler(Sampler):
 
 
 def _cut(items: np.ndarray, grade: np.ndarray, room: int) -> _Session:
-    root, near, far = (items[grade[items] == kind] for kind in (0, 1, -1))
+    root, near, far = (items[np.sign(grade[items]) == kind] for kind in (0, 1, -1))
     if len(root) != 1:
         raise DataError(f'A session has one root, the item of grade 0; the one of item {items[0]} has {len(root)}.')
     least = 1 + bool(len(near)) + bool(len(far))

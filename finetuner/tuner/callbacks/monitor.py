@@ -3,10 +3,10 @@
 from typing import Any
 
 from finetuner.errors import ArgumentError, nearest
+from finetuner.evaluation.spaces import less_is_better
 from finetuner.tuner.callbacks.base import Callback
 
 MODES = ('auto', 'min', 'max')
-LOSSES = ('train_loss', 'val_loss')
 
 
 class Monitor(Callback):
@@ -14,7 +14,7 @@ class Monitor(Callback):
 
     Args:
         monitor: 'train_loss', 'val_loss' (with `eval_data`), or a metric of an EvaluationCallback.
-        mode: 'min' or 'max'; 'auto' is 'min' for losses and 'max' for metrics.
+        mode: 'min' or 'max'; 'auto' is 'min' for losses, alignment and uniformity, and 'max' for other metrics.
         verbose: whether to say what was decided.
     """
 
@@ -22,7 +22,7 @@ class Monitor(Callback):
         if mode not in MODES:
             raise ArgumentError(f'mode={mode!r} is unknown. {nearest(str(mode), MODES)}')
         self.monitor = self._key = monitor
-        self.sign = -1.0 if mode == 'min' or (mode == 'auto' and monitor in LOSSES) else 1.0
+        self.sign = -1.0 if mode == 'min' or (mode == 'auto' and less_is_better(monitor)) else 1.0
         self.verbose = verbose
 
     def check(self, tuner: Any) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from finetuner.console import live_console, logger
 from finetuner.errors import ArgumentError, CheckpointError, nearest
+from finetuner.evaluation.spaces import less_is_better
 from finetuner.inference import check_fit
 from finetuner.tailor import origin
 from finetuner.tuner.callbacks.base import Callback
@@ -37,7 +38,8 @@ class WiSEFTCallback(Callback):
         alpha: where to end: 0 is before the training, 1 after it. A list of such numbers tries each on held-out data
             and takes the best, of equal ones the largest; None tries 0, 0.1, … 1.
         monitor: the metric of an EvaluationCallback by which a list is judged; None takes 'map_at_r'.
-        mode: whether more of it is better, 'max', or less, 'min'; 'auto' is 'max'.
+        mode: whether more of it is better, 'max', or less, 'min'; 'auto' is 'max', except of
+            alignment and uniformity.
         show: whether to print a table of what was tried.
 
     Attributes:
@@ -66,7 +68,7 @@ class WiSEFTCallback(Callback):
             raise ArgumentError(f'mode={mode!r} is unknown. {nearest(str(mode), MODES)}')
         self.alphas = sorted({float(each) for each in alphas})
         self.monitor = monitor or 'map_at_r'
-        self.sign = -1.0 if mode == 'min' else 1.0
+        self.sign = -1.0 if mode == 'min' or (mode == 'auto' and less_is_better(self.monitor)) else 1.0
         self.show = show
         self.tried: dict[float, float] = {}
         self.chosen: float | None = None

@@ -57,8 +57,14 @@ def test_sessions():
     assert records.names[2] == "document 'q1'"
 
 
-@pytest.mark.parametrize('label', [0, 2, 0.5, '1', True, [1], None])
-def test_session_labels_other_than_1_and_minus_1_are_refused(label):
+def test_matches_may_belong_to_a_document_more_or_less():
+    records = read(DocumentArray([session('q', 1, 3.0, -1, 127)]))
+    assert records.grade.tolist() == [0, 1, 3, -1, 127]
+    assert make_sampler(Dataset(records), 8).most == 3  # positives of one another, whatever their grade
+
+
+@pytest.mark.parametrize('label', [0, -2, 0.5, 128, float('nan'), '1', True, [1], None])
+def test_session_labels_that_are_no_grades_are_refused(label):
     with pytest.raises(DataError, match=r"Match 'q1' of document 'q' has finetuner_label .*expected 1 .* or -1"):
         read(DocumentArray([session('q', 1, label)]))
 

@@ -1,0 +1,120 @@
+"""How vectors lie on the sphere: near to what they belong to, and else spread out.
+
+Both are of directions: vectors are taken at unit length. Less is better of both.
+
+Source: Wang and Isola, Understanding contrastive representation learning through alignment and uniformity on the
+hypersphere, 2020.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from finetuner.errors import ArgumentError
+
+LESS_IS_BETTER = ('alignment', 'uniformity')
+
+# Similarities, or numbers of vectors, held at a time.
+_HELD = 1 << 22
+
+
+def alignment(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(P,) `|a - b|²` of each pair of vectors that belong together.
+
+    Args:
+        a: (P, D) vectors.
+        b: (P, D) what each belongs to.
+
+    >>> alignment([[1, 0], [2, 0]], [[0, 1], [5, 0]])
+    array([2., 0.])
+    """
+    first, second = unit(a), unit(b)
+    if first.shape != second.shape:
+        raise ArgumentError(f'alignment takes pairs of vectors; these have shapes {first.shape} and {second.shape}.')
+    squared: np.ndarray = ((first - second) ** 2).sum(axis=1)
+    return squared
+
+
+def uniformity(vectors: np.ndarray, t: float = 2.0) -> float:
+    """`log` of the mean of `exp(-t |a - b|²)` over all pairs of different items; 0 where all are alike.
+
+    All pairs are compared, in blocks, so that memory does not grow with their number.
+
+    Args:
+        vectors: (N, D), at least two.
+        t: how soon distance stops to count.
+
+    >>> round(uniformity([[1, 0], [0, 1], [-1, 0], [0, -1]]), 4)
+    -4.3963
+    """
+    x = np.asarray(vectors)
+    count = len(x)
+    if count < 2 or x.ndim != 2:
+        raise ArgumentError(f'uniformity compares vectors (N, D) with each other, at least two; it got {x.shape}.')
+    # float32 for speed: of unit vectors the squared distance is exact to 1e-6.
+    small = np.empty(x.shape, np.float32)
+    for rows in _blocks(np.arange(count), x.shape[1]):
+        small[rows] = unit(x[rows])
+    squares, side, total = np.einsum('ij,ij->i', small, small), int(_HELD**0.5), 0.0
+    for a in range(0, count, side):
+        for b in range(a, count, side):
+            d = small[a : a + side] @ small[b : b + side].T
+            d *= -2
+            d += squares[a : a + side, None]
+            d += squares[b : b + side]
+            np.maximum(d, 0, out=d)
+            d *= -t
+            np.exp(d, out=d)
+            each = float(d.sum(dtype=np.float64))
+            total += each if a < b else (each - float(np.trace(d, dtype=np.float64))) / 2
+    return float(np.log(total / (count * (count - 1) / 2)))
+
+
+def to_sets(
+    queries: np.ndarray, index: np.ndarray, own: np.ndarray, sets: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """(Q,) the mean `alignment` of each query with all that belongs to it; NaN where nothing does.
+
+    The mean over a set is `|q|² + mean |x|² - 2 q · mean x`, so that no pair is compared.
+
+    Args:
+        queries: (Q, D) vectors.
+        index: (M, D) vectors.
+        own: (Q,) each query's own place in the index, with which it is not compared; -1 for none.
+        sets: numbers of queries, and the places in the index that belong to all of these.
+    """
+    found = np.full(len(queries), np.nan)
+    for rows, places in sets:
+        if not len(rows) or not len(places):
+            continue
+        total, squares = np.zeros(index.shape[1]), 0.0
+        for some in _blocks(places, index.shape[1]):
+            x = unit(index[some])
+            total += x.sum(axis=0)
+            squares += float(np.einsum('ij,ij->', x, x))
+        for some in _blocks(rows, index.shape[1]):
+            q, selves = unit(queries[some]), np.isin(own[some], places)
+            mine = unit(index[np.where(selves, own[some], places[0])]) * selves[:, None]
+            counts = len(places) - selves
+            distances = (
+                counts * np.einsum('ij,ij->i', q, q)
+                + (squares - np.einsum('ij,ij->i', mine, mine))
+                - 2 * (q @ total - np.einsum('ij,ij->i', q, mine))
+            )
+            found[some] = np.maximum(np.divide(distances, counts, out=np.full(len(some), np.nan), where=counts > 0), 0)
+    return found
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """(N, D) vectors at length 1 in float64; a zero vector stays."""
+    x = np.asarray(vectors, np.float64)
+    if x.ndim != 2:
+        raise ArgumentError(f'Expected vectors (N, D); these have shape {x.shape}.')
+    lengths = np.sqrt(np.einsum('ij,ij->i', x, x))[:, None]
+    return x / np.where(lengths > 0, lengths, 1)
+
+
+def _blocks(items: np.ndarray, width: int) -> Iterator[np.ndarray]:
+    step = max(_HELD // max(width, 1), 1)
+    for a in range(0, len(items), step):
+        yield items[a : a + step]

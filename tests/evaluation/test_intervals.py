@@ -1,0 +1,189 @@
+"""How sure a mean is, and whether two models differ."""
+
+import numpy as np
+import pytest
+
+from finetuner.errors import ArgumentError, DataError
+from finetuner.evaluation import Comparison, Evaluator, bootstrap, compare
+from finetuner.evaluation.correlation import correlation
+from tests.evaluation.models import Same
+
+CHOSEN = ['map_at_r', 'precision_at_k', 'hit_at_1']
+
+
+def points(noise, seed=0):
+    """60 points of four classes, and two of which nothing else is."""
+    chance = np.random.default_rng(seed)
+    labels = np.array([*np.arange(60) % 4, 4, 5])
+    return (np.eye(6)[labels] + noise * chance.standard_normal((62, 6))).astype(np.float32), labels
+
+
+def evaluated(data, index=None, metrics=CHOSEN, **options):
+    evaluator = Evaluator(data, index, Same(None), metrics)
+    evaluator.evaluate(**options)
+    return evaluator
+
+
+def test_intervals_are_of_queries_that_have_an_answer():
+    evaluator = evaluated(points(0.6), limit=5)
+    found = evaluator.intervals()
+    assert list(found) == CHOSEN
+    for name, (low, high) in found.items():
+        values = evaluator.per_query[name][:60]
+        assert low < evaluator.means[name] < high
+        drawn = bootstrap.means(values[:, None], 2_000, 0)[:, 0]
+        assert (low, high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]))
+
+
+def test_an_interval_does_not_depend_on_the_other_metrics():
+    assert evaluated(points(0.6)).intervals()['map_at_r'] == pytest.approx(
+        evaluated(points(0.6), metrics='map_at_r').intervals()['map_at_r'], rel=1e-12
+    )
+
+
+def test_more_confidence_is_a_wider_interval_and_seeds_are_chance():
+    evaluator = evaluated(points(0.6))
+    wide, narrow = (np.diff(evaluator.intervals(confidence)['map_at_r'])[0] for confidence in (0.99, 0.5))
+    assert wide > 2 * narrow
+    assert evaluator.intervals(seed=1) == evaluator.intervals(seed=1) != evaluator.intervals(seed=2)
+
+
+def test_metrics_with_gaps_of_their_own_are_drawn_from_what_they_have():
+    def sometimes(relevance, n_relevant):
+        return np.where(relevance[:, 0] > 0, 1.0, np.nan)
+
+    evaluator = evaluated(points(0.6), metrics={'sometimes': sometimes, 'always': lambda r, n_relevant: r[:, 0]})
+    found = evaluator.intervals()
+    assert found['sometimes'] == (1.0, 1.0)
+    assert found['always'][0] < evaluator.means['always'] < found['always'][1]
+
+
+def test_one_query_has_no_interval():
+    with pytest.raises(DataError, match='one query with an answer'):
+        evaluated((np.eye(2, dtype=np.float32), ['x', 'y']), (np.eye(2, dtype=np.float32), ['x', 'z'])).intervals()
+
+
+@pytest.mark.parametrize(('options', 'message'), [({'confidence': 95}, 'part of 1'), ({'resamples': 0}, 'resamples=0')])
+def test_impossible_numbers_are_refused(options, message):
+    evaluator = evaluated(points(0.6))
+    with pytest.raises(ArgumentError, match=message):
+        evaluator.intervals(**options)
+    with pytest.raises(ArgumentError, match=message):
+        compare(evaluator, evaluator, **options)
+
+
+def test_nothing_is_known_before_an_evaluation():
+    done, fresh = evaluated(points(0.6)), Evaluator(points(0.6), model=Same(None))
+    for ask in (fresh.intervals, lambda: compare(fresh, done), lambda: compare(done, fresh)):
+        with pytest.raises(ArgumentError, match=r'call evaluator\.evaluate\(\) first'):
+            ask()
+
+
+def test_two_models_are_compared_query_by_query():
+    before, after = evaluated(points(0.9)), evaluated(points(0.4))
+    found = compare(before, after)
+    assert list(found) == CHOSEN
+    for name, one in found.items():
+        old, new = before.per_query[name][:60], after.per_query[name][:60]
+        assert isinstance(one, Comparison)
+        assert (one.before, one.after) == (before.means[name], after.means[name])
+        assert one.difference == pytest.approx((new - old).mean())
+        assert one.low < one.difference < one.high
+        assert (one.rose, one.fell, one.tied) == ((new > old).sum(), (new < old).sum(), (new == old).sum())
+        assert (one.queries, one.p_value) == (60, pytest.approx(1e-4, abs=2e-3))
+    assert compare(after, before)['map_at_r'].difference == pytest.approx(-found['map_at_r'].difference)
+    assert found['map_at_r'].facts()['rose'] == found['map_at_r'].rose
+
+
+def test_a_model_and_itself_do_not_differ():
+    evaluator = evaluated(points(0.6))
+    one = compare(evaluator, evaluator)['map_at_r']
+    assert one[2:] == (0, 0, 0, 1, 60, 0, 0, 60)
+
+
+def test_noise_is_no_difference():
+    one = compare(evaluated(points(0.6, 3)), evaluated(points(0.6, 4)))['map_at_r']
+    assert one.p_value > 0.1
+    assert one.low < 0 < one.high
+
+
+def test_only_metrics_of_both_are_compared():
+    before, after = evaluated(points(0.9)), evaluated(points(0.4), metrics=['hit_at_3', 'map_at_r'])
+    assert list(compare(before, after)) == ['map_at_r']
+    with pytest.raises(ArgumentError, match='before has map_at_r, precision_at_k, hit_at_1; after has hit_at_3'):
+        compare(before, evaluated(points(0.4), metrics='hit_at_3'))
+
+
+def other(change):
+    vectors, labels = points(0.6)
+    if change == 'fewer':
+        return (vectors[1:], labels[1:]), {}
+    if change == 'labels':
+        return (vectors, np.where(np.arange(62) == 7, 0, labels)), {}
+    if change == 'index':
+        return (vectors, labels), {'index': (vectors[:50], labels[:50])}
+    if change == 'kind':
+        return [('a', 'b', 1.0)], {}
+    options = {'limit': {'limit': 5}, 'self': {'exclude_self': False}, 'rows': {'rows': np.arange(9)}}
+    return (vectors, labels), options[change]
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ('fewer', 'differ in the number of queries: 62 before, 61 after'),
+        ('labels', 'how many items are relevant to item 0: 14 before, 15 after'),
+        ('index', 'the number of items searched: 62 before, 50 after'),
+        ('limit', 'limit: 20 before, 5 after'),
+        ('self', 'exclude_self: True before, False after'),
+        ('rows', 'whether item 9 has a map_at_r: True before, False after'),
+    ],
+)
+def test_evaluations_of_other_queries_are_not_compared(change, message):
+    data, options = other(change)
+    with pytest.raises(ArgumentError, match=message):
+        compare(evaluated(points(0.6)), evaluated(data, **options))
+
+
+def test_queries_of_other_names_are_not_compared():
+    named = evaluated(points(0.6))
+    named.query_names = [*named.query_names[:-1], 'mine']
+    with pytest.raises(ArgumentError, match='query 61: item 61 before, mine after'):
+        compare(evaluated(points(0.6)), named)
+
+
+class TestScoredPairs:
+    def rows(self, noise=0.5, scores=None):
+        chance = np.random.default_rng(0)
+        a, b = chance.standard_normal((2, 40, 3)).astype(np.float32)
+        wanted = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+        b = b + noise * chance.standard_normal(b.shape).astype(np.float32)
+        return list(zip(a, b, wanted.tolist() if scores is None else scores, strict=True))
+
+    def test_pairs_are_drawn(self):
+        evaluator = evaluated(self.rows(), metrics=None)
+        found = evaluator.intervals(resamples=300)
+        assert list(found) == ['spearman', 'pearson']
+        for name, (low, high) in found.items():
+            assert low < evaluator.means[name] < high
+        scores, chance = evaluator.query_data.scores.astype(float)[:, 0], np.random.default_rng(0)
+        drawn = [chance.integers(0, 40, 40) for _ in range(300)]
+        slow = [correlation('pearson', evaluator.similarities[d], scores[d]) for d in drawn]
+        assert found['pearson'] == pytest.approx(np.quantile(slow, [0.025, 0.975]))
+
+    def test_models_are_compared(self):
+        before, after = evaluated(self.rows(2.0), metrics=None), evaluated(self.rows(0.1), metrics=None)
+        one = compare(before, after, resamples=500)['spearman']
+        assert 0 < one.low < one.difference < one.high
+        assert (one.p_value, one.queries, one.rose) == (2 / 501, 40, None)
+        assert compare(after, after, resamples=50)['pearson'].p_value == 1
+
+    def test_other_scores_are_not_compared(self):
+        scores = [float(score) for *_, score in self.rows()]
+        mine = evaluated(self.rows(scores=[*scores[:-1], 0.5]), metrics=None)
+        with pytest.raises(ArgumentError, match=r'the scores of row 39: \['):
+            compare(evaluated(self.rows(), metrics=None), mine)
+        with pytest.raises(ArgumentError, match='the shape of their scores'):
+            compare(mine, evaluated(self.rows()[1:], metrics=None))
+        with pytest.raises(ArgumentError, match="the kind of their data: 'class' before, 'score' after"):
+            compare(evaluated(points(0.6)), mine)
