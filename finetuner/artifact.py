@@ -87,6 +87,23 @@ def write(
 
 
 @contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Where to write a file, beside `path`; it is moved there if nothing is raised, so that it is whole or as it was.
+
+    Args:
+        path: of the file; its folder is made.
+    """
+    path = Path(path)
+    fresh = path.with_name(f'.{path.name}.{os.getpid()}')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield fresh
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+@contextmanager
 def forgiving(hint: str) -> Iterator[None]:
     """Say what could not be written, and go on: a full disk must not end a training.
 

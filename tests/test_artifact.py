@@ -238,6 +238,17 @@ assert [path.name for path in home.iterdir()] == ['folder']
 """
 
 
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / 'new' / 'a.txt'
+    with artifact.whole_file(path) as fresh:
+        fresh.write_text('old')
+        assert not path.exists()
+    with pytest.raises(RuntimeError), artifact.whole_file(path) as fresh:
+        fresh.write_text('half')
+        raise RuntimeError
+    assert path.read_text() == 'old' and list(path.parent.iterdir()) == [path]
+
+
 def test_a_full_disk_leaves_the_old_one_and_no_debris(tmp_path):
     disk = tmp_path / 'disk'
     disk.mkdir()

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -60,18 +59,12 @@ class HistoryLogger(Callback):
 
     def _write(self, tuner: Any) -> None:
         path = self._place(tuner)
-        fresh = path.with_name(f'.{path.name}.{os.getpid()}')
         rows = History.of(tuner.state).rows()
-        with artifact.forgiving(f'{path} is as it was; it is tried again after the next epoch.'):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with fresh.open('w', newline='') as file:
-                    if path.suffix == '.jsonl':
-                        file.writelines(f'{json.dumps(row, default=float)}\n' for row in rows)
-                    else:
-                        table = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
-                        table.writeheader()
-                        table.writerows(rows)
-                os.replace(fresh, path)
-            finally:
-                fresh.unlink(missing_ok=True)
+        hint = f'{path} is as it was; it is tried again after the next epoch.'
+        with artifact.forgiving(hint), artifact.whole_file(path) as fresh, fresh.open('w', newline='') as file:
+            if path.suffix == '.jsonl':
+                file.writelines(f'{json.dumps(row, default=float)}\n' for row in rows)
+            else:
+                table = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
+                table.writeheader()
+                table.writerows(rows)
