@@ -7,7 +7,9 @@ if TYPE_CHECKING:
     from finetuner.evaluation import bootstrap, clusters, gallery, geometry, legacy, metrics, table, votes
     from finetuner.evaluation.evaluator import Evaluator
     from finetuner.evaluation.intervals import Comparison, compare
+    from finetuner.evaluation.reports.page import report
     from finetuner.evaluation.search import top_k
+    from finetuner.evaluation.terminal import display_examples, display_metrics
 
 __all__ = [
     'Comparison',
@@ -15,16 +17,27 @@ __all__ = [
     'bootstrap',
     'clusters',
     'compare',
+    'display_examples',
+    'display_metrics',
     'gallery',
     'geometry',
     'legacy',
     'metrics',
+    'report',
     'table',
     'top_k',
     'votes',
 ]
 
-_HOMES = {'Comparison': 'intervals', 'Evaluator': 'evaluator', 'compare': 'intervals', 'top_k': 'search'}
+_HOMES = {
+    'Comparison': 'intervals',
+    'Evaluator': 'evaluator',
+    'compare': 'intervals',
+    'display_examples': 'terminal',
+    'display_metrics': 'terminal',
+    'report': 'reports.page',
+    'top_k': 'search',
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -53,7 +53,7 @@ def similarities(records: Records, vectors: np.ndarray, distance: str) -> np.nda
     found = []
     for start in range(0, len(rows), _ROWS):
         anchors, *others = (vectors[column].astype(np.float64) for column in rows[start : start + _ROWS].T)
-        each = np.stack([_similarity(anchors, other, distance) for other in others], axis=1)
+        each = np.stack([similarity(anchors, other, distance) for other in others], axis=1)
         found.append(each[:, :1] - each[:, 1:] if scores.shape[1] < each.shape[1] else each)
     return np.concatenate(found).reshape(-1)
 
@@ -63,8 +63,8 @@ def targets(records: Records) -> np.ndarray:
     return cast(np.ndarray, records.scores).astype(np.float64).reshape(-1)
 
 
-def _similarity(a: np.ndarray, b: np.ndarray, distance: str) -> np.ndarray:
-    # (n, D) and (n, D), row by row: (n,).
+def similarity(a: np.ndarray, b: np.ndarray, distance: str) -> np.ndarray:
+    """(n,) how similar vectors (n, D) are to others (n, D), row by row; of a distance its negative."""
     if distance in ('cosine', 'dot'):
         if distance == 'cosine':
             a, b = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (a, b))

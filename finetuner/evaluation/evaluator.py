@@ -26,8 +26,8 @@ from finetuner.typing import CollateFn, PreprocessFn
 
 # The most results judged at a time.
 _RESULTS = 1 << 20
-# How many results of a query are kept.
-_KEPT = 5
+KEPT = 5
+"""How many results of a query are kept."""
 
 
 class Evaluator:
@@ -50,6 +50,10 @@ class Evaluator:
         per_query: the values of the last evaluation by metric, each (Q,); NaN for queries without a relevant item.
         nearest: (Q, 5) which places of the index were found first by each, nearest first; -1 is none.
         query_names: what the Q queries are called.
+        embeddings: the vectors that the last evaluation compared: of the queries that were asked, and of the index;
+            None before it. They are kept as they came, not copied: set None to let go of them.
+        asked: which of the Q queries were asked.
+        distance: what they were compared by.
         unanswered: the names of the queries without a relevant item in the index; they are left out of the means.
 
     Raises:
@@ -66,8 +70,11 @@ class Evaluator:
         self.model = model
         self.metrics = metrics if metrics is None or isinstance(metrics, str | Mapping) else list(metrics)
         self.per_query: dict[str, np.ndarray] = {}
-        self.nearest = np.zeros((0, _KEPT), np.int64)
+        self.nearest = np.zeros((0, KEPT), np.int64)
         self.query_names: list[str] = []
+        self.embeddings: tuple[np.ndarray, np.ndarray] | None = None
+        self.asked = np.zeros(0, np.int64)
+        self.distance = ''
         self.unanswered: list[str] = []
         self.similarities = np.empty(0)
         self.means: dict[str, float] = {}
@@ -150,7 +157,8 @@ class Evaluator:
             return self._correlate(distance, options)
         wanted, truth = chosen.measures(self.metrics, limit, legacy), self.truth(exclude_self)
         asked = np.arange(len(truth.queries)) if rows is None else rows
-        queries, index = self.vectors(truth, asked, **options)
+        self.embeddings = queries, index = self.vectors(truth, asked, **options)
+        self.asked, self.distance = asked, distance
         check_vectors(queries, self.query_data.names, truth.queries[asked], 'query_data')
         searched, role = (self.query_data, 'query_data') if self.index_data is None else (self.index_data, 'index_data')
         check_vectors(index, searched.names, truth.index, role)
@@ -215,7 +223,7 @@ class Evaluator:
         place[asked] = np.arange(len(asked))
         answered = asked[truth.n_relevant[asked] > 0]
         rows = answered[np.argsort(truth.n_relevant[answered], kind='stable')]  # those that need few results, together
-        self.nearest = np.full((len(truth.queries), _KEPT), -1)
+        self.nearest = np.full((len(truth.queries), KEPT), -1)
         values = {measure.name: np.full(len(truth.queries), np.nan) for measure in wanted}
         size = len(index.vectors)
         while len(rows):
@@ -224,7 +232,7 @@ class Evaluator:
             places, _ = index.search(
                 queries[place[part]], chosen.depth(wanted, truth.n_relevant[part], size), truth.own[part]
             )
-            self.nearest[part, : places.shape[1]] = places[:, :_KEPT]
+            self.nearest[part, : places.shape[1]] = places[:, :KEPT]
             relevance = truth.relevance(part, places)
             more: Mapping[str, Any] = {
                 'grades': partial(truth.ideal, part, places.shape[1]),

@@ -70,7 +70,7 @@ def said(records: Records, item: int) -> str:
 
 
 def shown(examples: Sequence[Mapping[str, Any]], title: str = 'What queries find before and after tuning') -> Table:
-    """A table of examples; results that are right are green, wrong ones red."""
+    """A table of examples; results that are right have a green tick, wrong ones a red cross."""
     table = Table(title=title, show_lines=True)
     for column in ('query', 'before', 'after'):
         table.add_column(column)
@@ -78,7 +78,9 @@ def shown(examples: Sequence[Mapping[str, Any]], title: str = 'What queries find
         sides = []
         for moment in ('before', 'after'):
             results = zip(example[f'found_{moment}'], example[f'right_{moment}'], strict=True)
-            lines = [f'[{"green" if right else "red"}]{escape(text)}[/]' for text, right in results]
+            lines = [
+                f'[{"green" if right else "red"}]{"✓" if right else "✗"}[/] {escape(text)}' for text, right in results
+            ]
             sides.append('\n'.join([f'{example["metric"]} {example[moment]:.3f}', *lines]))
         table.add_row(escape(example['query']), *sides)
     return table

@@ -189,6 +189,28 @@ def resolve(monitor: str, names: Iterable[str], limit: Limit = 20) -> str:
     return found
 
 
+def main_metric(wanted: str | None, names: Iterable[str], limit: Limit = 20) -> str:
+    """By which queries are chosen and a verdict is spoken.
+
+    Args:
+        wanted: what someone calls it; None takes 'average_precision' if it is there, else the first.
+        names: the results that have a value for each query.
+        limit: the limit of the evaluation.
+
+    Raises:
+        ArgumentError: there is no such result.
+    """
+    known = list(names)
+    if not known:
+        raise ArgumentError(
+            'None of these metrics has a value for each query, by which queries could be chosen: add '
+            "'average_precision'."
+        )
+    if wanted is not None:
+        return resolve(wanted, known, limit)
+    return 'average_precision' if 'average_precision' in known else known[0]
+
+
 def depth(chosen: Iterable[Measure], n_relevant: np.ndarray, size: int) -> int:
     """How many results the measures need, of an index of `size` items, for queries with `n_relevant` (Q,)."""
     needed = 1

@@ -1,0 +1,168 @@
+"""Items as people see them on a page: a small picture in a data URI, or a text, or their name."""
+
+import base64
+import os
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from finetuner.data.records import Records
+from finetuner.data.uri import Uri, names_image
+from finetuner.errors import DataError
+from finetuner.evaluation.gallery import pixels
+
+SIDE = 96  # pixels
+LONGEST = 300  # characters of a text
+# An array is taken for a picture if its sides have so many pixels, and one is not much longer than the other.
+_FEWEST, _LONGEST_SIDE = 8, 4
+
+Show = Callable[[Any], Any]
+"""From an item, as `preprocess_fn` gets it, to what is shown: an array, an image of Pillow, or a text."""
+
+
+class Item(NamedTuple):
+    """What is shown of an item.
+
+    Attributes:
+        name: how errors call it, too.
+        label: its label; None where there is none.
+        text: what it says; None of a picture.
+        picture: a data URI of it; None of a text.
+        few: of the picture, whether it has so few pixels that they are shown as squares.
+    """
+
+    name: str
+    label: str | None
+    text: str | None = None
+    picture: str | None = None
+    few: bool = False
+
+
+def seen(records: Records, item: int, show: Show | None = None) -> Item:
+    """An item of a data set.
+
+    Args:
+        records: the data.
+        item: its number.
+        show: finds what is shown; None takes what the item is.
+
+    Raises:
+        DataError: `show` gave neither a picture nor a text.
+    """
+    content, name = records.contents[int(item)], bare(str(records.names[int(item)]))
+    labels = None if records.labels is None else records.labels[int(item)]
+    label = labelled(labels)
+    if show is not None:
+        given = show(content)
+        if isinstance(given, str):
+            return Item(name, label, cut(given))
+        image = picture_of(given)
+        if image is None:
+            raise DataError(
+                f'show gave {type(given).__name__} for {name}: expected a text, an image of Pillow, or an array '
+                f'(H, W) or (H, W, C) of 1, 3 or 4 channels.'
+            )
+        return _pictured(name, label, image)
+    text = content if isinstance(content, str) else getattr(content, 'text', None)
+    if isinstance(text, str) and text.strip() and not _is_file(content):
+        return Item(name, label, cut(text))
+    image = picture_of(content)
+    if image is None and not isinstance(content, np.ndarray):
+        image = picture_of(records.default_content(content))
+    return Item(name, label, name) if image is None else _pictured(name, label, image)
+
+
+def labelled(label: Any) -> str | None:
+    """A label in words; several are separated by commas."""
+    if label is None:
+        return None
+    return ', '.join(map(str, label)) if isinstance(label, tuple) else str(label)
+
+
+def cut(text: str) -> str:
+    """A text in one line, cut where it is long."""
+    flat = ' '.join(text.split())
+    return flat if len(flat) <= LONGEST else f'{flat[: LONGEST - 1]}…'
+
+
+def bare(name: str) -> str:
+    """A name without the folders of this machine, if it has some."""
+    return Path(name).name if os.path.isabs(name) or re.match(r'[A-Za-z]:[\\/]|file:', name) else name
+
+
+def picture_of(content: Any) -> np.ndarray | None:
+    """(H, W, 3) uint8 of what is a picture: an array that looks like one, or an image of Pillow; else None."""
+    if hasattr(content, 'convert') and type(content).__module__.startswith('PIL'):
+        return np.asarray(content.convert('RGB'))
+    if not hasattr(content, '__array__') or not hasattr(content, 'shape'):
+        return None
+    shape = tuple(content.shape)
+    sides = shape
+    if len(shape) == 3:
+        sides = shape[:2] if shape[2] in (1, 3, 4) else shape[1:] if shape[0] in (1, 3, 4) else ()
+    if len(sides) != 2 or min(sides) < _FEWEST or max(sides) > _LONGEST_SIDE * min(sides):
+        return None
+    try:
+        return pixels(np.asarray(content))
+    except (DataError, TypeError, RuntimeError):  # of texts, or where numpy cannot reach
+        return None
+
+
+def encoded(image: np.ndarray, side: int = SIDE) -> str:
+    """A data URI of a picture (H, W, 3) uint8, no larger than `side`; JPEG where Pillow is, and there is much in it."""
+    small = _reduced(image, side)
+    try:
+        from PIL import Image
+    except ModuleNotFoundError:
+        Image = None
+    if Image is None or max(small.shape[:2]) <= side // 2:
+        return _uri('png', png(small))
+    buffer = BytesIO()
+    picture = Image.fromarray(image)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    picture.save(buffer, 'JPEG', quality=82)
+    return _uri('jpeg', buffer.getvalue())
+
+
+def png(image: np.ndarray) -> bytes:
+    """A picture (H, W, 3) uint8 as a PNG file."""
+    height, width, _ = image.shape
+    # Every line begins with the number of its filter: 0, none.
+    lines = np.concatenate([np.zeros((height, 1), np.uint8), image.reshape(height, -1)], axis=1).tobytes()
+    header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+    chunks = [(b'IHDR', header), (b'IDAT', zlib.compress(lines, 9)), (b'IEND', b'')]
+    packed = [
+        struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    return b'\x89PNG\r\n\x1a\n' + b''.join(packed)
+
+
+def _reduced(image: np.ndarray, side: int) -> np.ndarray:
+    # Means of squares of pixels, so many that the picture is no larger than `side`.
+    step = -(-max(image.shape[:2]) // side)
+    if step == 1:
+        return image
+    height, width = (max(size // step, 1) for size in image.shape[:2])
+    part = image[: height * step, : width * step]
+    tall, wide = part.shape[0] // height, part.shape[1] // width
+    squares = part[: height * tall, : width * wide].reshape(height, tall, width, wide, 3)
+    reduced: np.ndarray = np.round(squares.mean(axis=(1, 3))).astype(np.uint8)
+    return reduced
+
+
+def _pictured(name: str, label: str | None, image: np.ndarray) -> Item:
+    return Item(name, label, picture=encoded(image), few=max(image.shape[:2]) <= SIDE // 2)
+
+
+def _is_file(content: Any) -> bool:
+    return isinstance(content, Uri) or names_image(content)
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f'data:image/{kind};base64,{base64.b64encode(data).decode()}'

@@ -1,0 +1,118 @@
+"""Items as they are shown on a page."""
+
+import base64
+import sys
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from finetuner.data.readers import read
+from finetuner.evaluation.reports.pictures import LONGEST, SIDE, bare, encoded, picture_of, png, seen
+
+RNG = np.random.default_rng(0)
+
+
+def opened(uri):
+    kind, _, data = uri.partition(';base64,')
+    picture = Image.open(BytesIO(base64.b64decode(data)))
+    assert kind == f'data:image/{picture.format.lower()}'
+    return picture
+
+
+def test_png_is_read_as_it_was_written():
+    image = RNG.integers(0, 256, (7, 13, 3), np.uint8)
+    assert (np.asarray(Image.open(BytesIO(png(image)))) == image).all()
+
+
+@pytest.mark.parametrize('shape', [(20, 30, 3), (8, 8), (3, 40, 30), (1, 16, 16), (28, 28, 1), (60, 40, 4)])
+def test_what_looks_like_an_image_is_one(shape):
+    found = picture_of(RNG.random(shape))
+    assert found is not None and found.ndim == 3 and found.shape[2] == 3
+
+
+@pytest.mark.parametrize('shape', [(8,), (5, 5), (4, 12), (8, 40), (3, 8, 8, 8), (40, 40, 7), ()])
+def test_what_does_not_is_none(shape):
+    assert picture_of(RNG.random(shape)) is None
+
+
+@pytest.mark.parametrize('other', ['text', None, 3, {'a': 1}, np.array([['x'] * 9] * 9)])
+def test_what_is_no_array_is_none(other):
+    assert picture_of(other) is None
+
+
+def test_large_pictures_become_small_ones_and_keep_their_form():
+    image = np.zeros((400, 800, 3), np.uint8)
+    image[:, 400:] = 250
+    small = opened(encoded(image))
+    assert small.size == (SIDE, SIDE // 2) and small.format == 'JPEG'
+    shades = np.asarray(small).mean(axis=(0, 2))
+    assert (shades[:40] < 10).all() and (shades[-40:] > 240).all()
+
+
+def test_without_pillow_they_are_means_of_squares(monkeypatch):
+    image = RNG.integers(0, 256, (200, 300, 3), np.uint8)
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, 'PIL', None)
+        uri = encoded(image)
+    small = np.asarray(opened(uri))
+    assert uri.startswith('data:image/png') and small.shape == (50, 75, 3)
+    assert small[0, 0].tolist() == np.round(image[:4, :4].mean(axis=(0, 1))).tolist()
+
+
+def test_few_pixels_are_shown_as_they_are():
+    image = RNG.integers(0, 256, (10, 12, 3), np.uint8)
+    item = seen(read(([image, image], [0, 1])), 1)
+    assert item.few and item.label == '1' and (np.asarray(opened(item.picture)) == image).all()
+
+
+def test_a_text_in_one_line_cut_where_it_is_long():
+    item = seen(read((['a \n b', 'c' * 999], ['x', 'y'])), 0)
+    assert (item.text, item.label, item.picture, item.name) == ('a b', 'x', None, 'item 0')
+    assert len(seen(read((['a', 'c' * 999], ['x', 'y'])), 1).text) == LONGEST
+
+
+def test_what_is_neither_is_named():
+    item = seen(read((RNG.random((2, 8)), [0, 1])), 1)
+    assert item.text == item.name == 'item 1'
+
+
+def test_a_file_of_an_image_and_a_document(tmp_path):
+    from finetuner import Document, DocumentArray
+
+    Image.fromarray(RNG.integers(0, 256, (30, 40, 3), np.uint8)).save(tmp_path / 'a.png')
+    docs = DocumentArray(
+        [
+            Document(uri=str(tmp_path / 'a.png'), tags={'finetuner_label': 'x'}),
+            Document(tensor=RNG.random((9, 9)), tags={'finetuner_label': 'x'}),
+            Document(text='hello', tags={'finetuner_label': 'x'}),
+        ]
+    )
+    records = read(docs)
+    assert opened(seen(records, 0).picture).size == (40, 30)
+    assert opened(seen(records, 1).picture).size == (9, 9)
+    assert seen(records, 2).text == 'hello'
+
+
+def test_pillow_images():
+    assert opened(seen(read(([Image.new('L', (9, 12), 70)] * 2, [0, 1])), 0).picture).size == (9, 12)
+
+
+def test_what_is_to_be_shown_can_be_told():
+    records = read((RNG.random((2, 64)), [0, 1]))
+    assert opened(seen(records, 0, lambda item: item.reshape(8, 8)).picture).size == (8, 8)
+    assert seen(records, 0, lambda item: f'{len(item)} numbers').text == '64 numbers'
+
+
+@pytest.mark.parametrize(
+    ('name', 'said'),
+    [
+        ('/home/me/a.png', 'a.png'),
+        ('row 3', 'row 3'),
+        ('https://x.org/a', 'https://x.org/a'),
+        ('sub/a.png', 'sub/a.png'),
+    ],
+)
+def test_names_do_not_say_where_files_lie(name, said):
+    assert bare(name) == said
