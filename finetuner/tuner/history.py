@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from finetuner.errors import ArgumentError, MissingExtraError, nearest
+from finetuner.console import live_console
+from finetuner.errors import ArgumentError, MissingExtraError, nearest, whole_number
+from finetuner.evaluation.examples import shown
+from finetuner.evaluation.table import comparison
 from finetuner.tuner.state import TunerState
 
 LOSSES = ('train_loss', 'val_loss')
@@ -54,6 +57,39 @@ class History:
         """The same metrics as `before`, of the trained model."""
         last = {**self.epochs[-1], **self.final} if self.epochs else {}
         return {name: last[name] for name in self.before if name in last}
+
+    def display_metrics(self) -> None:
+        """Print the metrics before and after as a table.
+
+        Raises:
+            ArgumentError: none were measured.
+        """
+        if not self.before:
+            raise ArgumentError(
+                'No metrics were measured in this training: give fit eval_data, or an EvaluationCallback.'
+            )
+        live_console.print(comparison(self.before, self.after))
+
+    def display_examples(self, k: int = 5) -> None:
+        """Print what the queries in `examples` found before and after.
+
+        Args:
+            k: how many results of each; five are kept.
+
+        Raises:
+            ArgumentError: none were kept, or k is no number of results.
+        """
+        count = whole_number('k', k, 1)
+        if not self.examples:
+            raise ArgumentError(
+                'No examples were kept in this training: callbacks=[EvaluationCallback(data, gather_examples=True)] '
+                'keeps some.'
+            )
+        cut = [
+            {name: value[:count] if isinstance(value, list) else value for name, value in example.items()}
+            for example in self.examples
+        ]
+        live_console.print(shown(cut))
 
     def plot(self, path: str | Path = 'history.png', metrics: Sequence[str] | None = None) -> Path:
         """Draw the losses and the metrics over the epochs; metrics begin before the first, and `final` are stars.

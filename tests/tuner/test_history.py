@@ -7,6 +7,7 @@ import pytest
 
 import finetuner
 from finetuner.callback import EvaluationCallback, HistoryLogger, TrainingCheckpoint
+from finetuner.console import live_console
 from finetuner.errors import ArgumentError
 from finetuner.tuner.history import History
 from tests.models import clusters, mlp
@@ -26,6 +27,34 @@ def test_rows_are_flat_and_count_epochs_that_were_trained():
     assert [row['epoch'] for row in rows] == [0, 1, 2]
     assert rows[0]['hit_at_k'] == 0.7 and rows[2]['map_at_r'] == 0.8 and rows[1]['learning_rate/model'] == 0.1
     assert History({}, HISTORY.epochs).rows() == rows[1:]
+
+
+def printed(function, *arguments):
+    with live_console.capture() as captured:
+        function(*arguments)
+    return captured.get()
+
+
+def test_metrics_are_displayed():
+    found = printed(HISTORY.display_metrics)
+    assert all(number in found for number in ('0.5000', '0.8000', '+0.3000'))
+    with pytest.raises(ArgumentError, match='give fit eval_data'):
+        History({}, HISTORY.epochs).display_metrics()
+
+
+def test_examples_are_displayed_with_as_many_results_as_asked_for():
+    results = {f'{what}_{moment}': list(values) for what, values in (('found', 'abc'), ('right', (True, False, True)))
+               for moment in ('before', 'after')}  # fmt: skip
+    example = {'query': 'my query', 'metric': 'map_at_r', 'before': 0.25, 'after': 0.5, **results}
+    history = History({}, HISTORY.epochs, examples=[example])
+    found = printed(history.display_examples, 2)
+    assert 'my query' in found and 'map_at_r 0.250' in found
+    assert (found.count('✓'), found.count('✗')) == (2, 2)
+    assert (printed(history.display_examples).count('✓')) == 4
+    with pytest.raises(ArgumentError, match='gather_examples=True'):
+        HISTORY.display_examples()
+    with pytest.raises(ArgumentError, match='k=0'):
+        history.display_examples(0)
 
 
 @pytest.mark.parametrize('name, start', [('a.png', b'\x89PNG'), ('a.svg', b'<?xml'), ('a.pdf', b'%PDF')])

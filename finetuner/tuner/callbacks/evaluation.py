@@ -1,18 +1,23 @@
 """Measure retrieval before training, after every epoch, and every so many updates."""
 
+import os
 from collections.abc import Mapping, Sequence
+from copy import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from finetuner.console import live_console, logger
-from finetuner.errors import ArgumentError, whole_number
+from finetuner.errors import ArgumentError, FinetunerError, whole_number
 from finetuner.evaluation.evaluator import Evaluator
 from finetuner.evaluation.examples import Found, examples, shown
-from finetuner.evaluation.measures import resolve
+from finetuner.evaluation.measures import main_metric, resolve
+from finetuner.evaluation.reports.page import check_file, report as write_report
 from finetuner.evaluation.table import comparison
 from finetuner.inference import BATCH_SIZE
 from finetuner.tuner.callbacks.base import Callback
+from finetuner.world import current
 
 _CHANCE = 3  # tells this chance from that of batches and of class means
 
@@ -38,6 +43,8 @@ class EvaluationCallback(Callback):
         gather_examples: whether to keep, in `History.examples`, and show what queries find before and after: those
             whose results became better most, and worse most.
         num_example_queries: how many queries these are.
+        report: where to write the page of `evaluation.report` when training ends; till then the vectors of before are
+            kept.
         model: for models by name of two towers, like the three that follow: None here.
         index_model: None here.
         multi_modal: False here.
@@ -65,6 +72,7 @@ class EvaluationCallback(Callback):
         query_sample_size: int | None = None,
         gather_examples: bool = False,
         num_example_queries: int = 5,
+        report: str | os.PathLike[str] | None = None,
         model: Any = None,
         index_model: Any = None,
         multi_modal: bool = False,
@@ -81,8 +89,10 @@ class EvaluationCallback(Callback):
         if name and caption and name != caption:
             raise ArgumentError(f'name={name!r} and caption={caption!r} are the same thing: give one.')
         self.evaluator = Evaluator(query_data, index_data, metrics=metrics)
-        if self.evaluator.query_data.kind == 'score' and (gather_examples or query_sample_size is not None):
-            raise ArgumentError('Scored pairs have no queries: leave gather_examples and query_sample_size out.')
+        if self.evaluator.query_data.kind == 'score' and (gather_examples or report or query_sample_size is not None):
+            raise ArgumentError(
+                'Scored pairs have no queries: leave gather_examples, report and query_sample_size out.'
+            )
         self.options: dict[str, Any] = {'exclude_self': exclude_self, 'limit': limit, 'distance': distance}
         self.num_workers = num_workers
         self.batch_size = batch_size
@@ -91,7 +101,9 @@ class EvaluationCallback(Callback):
         self.interval = _number('steps_per_interval', steps_per_interval)
         self.sample = _number('query_sample_size', query_sample_size)
         self.examples = whole_number('num_example_queries', num_example_queries, 1) if gather_examples else 0
+        self.report = None if report is None else Path(report)
         self._first: Found | None = None
+        self._before: Evaluator | None = None
 
     def metrics(self) -> set[str]:
         """The names that a monitor can watch."""
@@ -99,7 +111,9 @@ class EvaluationCallback(Callback):
 
     def check(self, tuner: Any) -> None:
         """Refuse two callbacks whose metrics have the same names."""
-        self._first, self.evaluator.nearest = None, self.evaluator.nearest[:0]
+        self._first, self._before, self.evaluator.nearest = None, None, self.evaluator.nearest[:0]
+        if self.report is not None:
+            check_file(self.report)
         others = [callback for callback in tuner.callbacks if callback is not self]
         if any(self.metrics() & callback.metrics() for callback in others):
             raise ArgumentError(
@@ -129,8 +143,12 @@ class EvaluationCallback(Callback):
             self.measure(tuner)
             if self.examples:
                 self._first = self._found()
+            if self.report is not None:
+                self._before = copy(self.evaluator)  # which keeps what it has; the next evaluation makes new arrays
         elif self.examples and self._first is None:
             logger.warning('The checkpoint has no examples from before the training: none will be shown.')
+        if self.report is not None and self._before is None:
+            logger.warning('The checkpoint has no vectors from before the training: no report will be written.')
         self._within(tuner)  # Ctrl-C may have come between an update and the hook
 
     def on_train_batch_end(self, tuner: Any) -> None:
@@ -160,6 +178,8 @@ class EvaluationCallback(Callback):
                 for found in (state.before, state.eval_metrics)
             )
             live_console.print(comparison(before, after))
+        if self.report is not None and self._before is not None and not current().rank:
+            self._write(self._before, self.report)
 
     def values(self, tuner: Any) -> dict[str, float]:
         """The metrics of the model as it is now, by their names in the history."""
@@ -172,7 +192,15 @@ class EvaluationCallback(Callback):
             rows=self._asked(tuner.seed),
             **self.options,
         )
+        if self.report is None:
+            self.evaluator.embeddings = None  # large, and of no use here
         return {self.prefix + name: value for name, value in metrics.items()}
+
+    def _write(self, before: Evaluator, path: Path) -> None:
+        try:
+            logger.info('Before and after: %s', write_report(before, self.evaluator, path))
+        except (FinetunerError, OSError) as error:  # a training is not lost for it
+            logger.error('No report was written: %s', error)
 
     def _within(self, tuner: Any) -> None:
         state = tuner.state
@@ -191,8 +219,7 @@ class EvaluationCallback(Callback):
 
     def _judge(self) -> str:
         # The metric that examples are chosen by.
-        known = self.evaluator.per_query
-        return 'average_precision' if 'average_precision' in known else next(iter(known))
+        return main_metric(None, self.evaluator.per_query)
 
     def _found(self) -> Found:
         return Found(self.evaluator.per_query[self._judge()], self.evaluator.nearest)
