@@ -106,6 +106,7 @@ def turned(points: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 
 def _umap() -> Any:
+    # umap imports tensorflow where it is installed, for a variant that is not used here.
     try:
         from umap import UMAP
     except ModuleNotFoundError as error:
