@@ -1,6 +1,6 @@
 """Draws docs/images/report.webp: the report of a training on photos of clothes, as a browser shows it.
 
-PYTHONPATH=. python docs/screenshot.py        needs FINETUNER_DATA, torch, pillow, playwright and Debian's chromium; minutes
+PYTHONPATH=. python docs/screenshot.py     needs FINETUNER_DATA, torch, pillow, playwright and chromium; takes a minute
 """
 
 import io
