@@ -1,13 +1,14 @@
 """The one console that logs, tables and progress bars share, and the logger `finetuner`."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.measure import Measurement
-from rich.progress import track as _track
+from rich.progress import Progress, track as _track
 from rich.table import Table
 
 T = TypeVar('T')
@@ -57,3 +58,23 @@ def track(things: Iterable[T], total: int, description: str, show: bool | None =
         yield from things
         return
     yield from _track(things, description, total, console=live_console, transient=True)
+
+
+@contextmanager
+def progress(total: int, description: str, show: bool | None = None) -> Iterator[Callable[[int], None]]:
+    """A progress bar for what is not counted one by one.
+
+    Args:
+        total: how many things there are.
+        description: what stands before the bar.
+        show: None shows it on a terminal only.
+
+    Yields:
+        What is told how many more are done.
+    """
+    if not (live_console.is_terminal if show is None else show):
+        yield lambda more: None
+        return
+    with Progress(console=live_console, transient=True) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda more: bar.advance(task, more)

@@ -8,18 +8,16 @@ import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self
 
 import numpy as np
 
 from finetuner import __version__
-from finetuner.console import track
 from finetuner.data.augmentation.choice import still
-from finetuner.data.batch import Loader
 from finetuner.data.dataset import Dataset
 from finetuner.data.records import Records
 from finetuner.data.rows import Kept, Rows
-from finetuner.data.sampler import SequentialSampler
 from finetuner.dispatch import get_framework, load
 from finetuner.errors import ArgumentError, CheckpointError, ModelError, enumerated
 from finetuner.shortening import in_groups
@@ -84,6 +82,15 @@ class Encoder(ABC):
     def shapes_matter(self) -> bool:
         """Whether a batch of a new shape takes long, for the model is compiled for each."""
         return False
+
+    def computing(self, precision: str) -> AbstractContextManager[None]:
+        """In here `forward` computes in '32', 'bf16' or '16'; the weights stay as they are.
+
+        What follows is of a model that has one precision; the frameworks have more.
+        """
+        if precision != '32':
+            raise ArgumentError(f'precision={precision!r}: {type(self).__name__} computes in float32 alone.')
+        return nullcontext()
 
     @abstractmethod
     def forward(self, inputs: Inputs) -> Any:
@@ -299,40 +306,3 @@ def collating(
     if collate_fn is not None or coder.tokenizer is None or not len(records.contents):
         return collate_fn
     return coder.tokenizer if isinstance(Dataset(records, still(preprocess_fn)).content(0), str) else None
-
-
-def embed_records(
-    model: Any,
-    records: Records,
-    *,
-    batch_size: int | None = None,
-    preprocess_fn: PreprocessFn | None = None,
-    collate_fn: CollateFn | None = None,
-    device: str | None = None,
-    num_workers: int = 0,
-    show_progress: bool | None = None,
-) -> np.ndarray:
-    """The (n_items, D) float32 vectors of all items of some records, in their order.
-
-    Args:
-        model: a model or an `Encoder`; an encoder stays where it is placed.
-        records: what `finetuner.data.readers.read` gives.
-        batch_size: items at a time; 64 by default. Vectors do not depend on it beyond rounding.
-        preprocess_fn: from an item to its content; in its `still` form, if it has one.
-        collate_fn: from a list of contents to the model's input; None as `collating` has it.
-        device: 'cpu', 'cuda', or None for a GPU if there is one.
-        num_workers: processes that prepare batches.
-        show_progress: None shows a bar on a terminal.
-    """
-    coder = encoder(model)
-    if coder is not model:
-        coder.place(device)
-    dataset = Dataset(records, preprocess_fn=still(preprocess_fn))
-    collate_fn = collating(coder, records, preprocess_fn, collate_fn)
-    sampler = SequentialSampler(len(records.contents), batch_size or BATCH_SIZE)
-    loader = Loader(dataset, sampler, collate_fn=collate_fn, num_workers=num_workers)
-    loader.keep(coder.rows(dataset, collate_fn))
-    used = coder if loader.rows is None else coder.trained
-    batches = track(loader.epoch(0), len(loader), 'Encoding', show_progress)
-    vectors = [used.embed(inputs) for inputs, _ in batches]
-    return np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)

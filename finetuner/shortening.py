@@ -42,15 +42,23 @@ def in_groups(coder: Any, inputs: Inputs, call: Callable[[Inputs], Tensor]) -> T
 
 
 def _needless(coder: Any, batch: Padded) -> bool:
-    # Whether the model gives the same without padding; tried once, on the shortest text.
+    row = np.array([batch.lengths.argmin()])
+    return needless(coder, lambda width: batch.part(Group(row, width)), int(batch.lengths.min()), batch.width)
+
+
+def needless(coder: Any, text: Callable[[int], Inputs], short: int, long: int) -> bool:
+    """Whether a model gives the same without padding; tried once for a model.
+
+    Args:
+        coder: the `Encoder`.
+        text: one text as the model takes it, filled up to a number of tokens.
+        short: how many it has.
+        long: to how many it is to be filled up.
+    """
     if coder.pads is None:
-        row = np.array([batch.lengths.argmin()])
         ops = load(coder.framework, 'ops')
         try:
-            with_padding, without = (
-                ops.to_numpy(coder.forward(batch.part(Group(row, width))))
-                for width in (batch.width, int(batch.lengths.min()))
-            )
+            with_padding, without = (ops.to_numpy(coder.forward(text(width))) for width in (long, short))
             off = np.abs(with_padding - without).max() / max(np.abs(with_padding).max(), np.finfo(np.float32).tiny)
         except Exception as error:  # of the model's own, which takes no other width
             logger.debug('The model cannot be called without padding: %s', error)

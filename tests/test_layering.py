@@ -11,13 +11,14 @@ ROOT = Path(finetuner.__file__).parent
 # From the top down. A module belongs to the longest name that fits; within a line modules may know each other, but the
 # parts of a line separated by | may not.
 LAYERS = [
-    'finetuner finetuner.typing finetuner.errors finetuner.console finetuner.world',
+    'finetuner finetuner.typing finetuner.errors finetuner.console finetuner.world finetuner.cpu finetuner.memory',
     'finetuner.dispatch',
     'finetuner.losses.labels',
     'finetuner.losses.relation finetuner.losses.distances finetuner.losses.reduce finetuner.losses.pooling',
-    'finetuner.losses | finetuner.data',
+    'finetuner.losses | finetuner.data | finetuner.artifact',
     'finetuner.inference finetuner.shortening',
-    'finetuner.artifact',
+    'finetuner.precision',
+    'finetuner.encoding',
     'finetuner.evaluation | finetuner.tailor | finetuner.tuner',
     'finetuner.tuner.schedule finetuner.tuner.curves finetuner.tuner.optimizers',
     'finetuner.tuner.settings',

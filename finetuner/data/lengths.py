@@ -75,7 +75,9 @@ def padded(inputs: Inputs) -> Padded | None:
     return Padded(arrays, np.maximum(lengths, 1), wide) if from_left else None
 
 
-def groups(lengths: np.ndarray, overhead: float, budget: int | None = None) -> list[Group]:
+def groups(
+    lengths: np.ndarray, overhead: float, budget: int | None = None, most: int | None = None, alike: bool = False
+) -> list[Group]:
     """The rows in groups of like length, so that computing them costs least.
 
     A group costs its rows times its width, and what every call of a model costs beside that.
@@ -84,6 +86,8 @@ def groups(lengths: np.ndarray, overhead: float, budget: int | None = None) -> l
         lengths: (B,) of the rows.
         overhead: the cost of a call, in tokens.
         budget: the tokens that a group may have at most, padding included; a row alone may have more.
+        most: the rows that a group may have at most, in place of the budget.
+        alike: whether rows of different length may not meet, whatever that costs.
 
     Returns:
         The longest first; rows of one length in their order.
@@ -93,19 +97,19 @@ def groups(lengths: np.ndarray, overhead: float, budget: int | None = None) -> l
     """
     rows = np.argsort(-lengths, kind='stable')
     falling = lengths[rows]
-    cuts = _cuts(falling, overhead)
+    cuts = [0, *_changes(falling), len(falling)] if alike else _cuts(falling, overhead)
     found = []
     for start, stop in pairwise(cuts):
         width = int(falling[start])
-        most = stop - start if budget is None else max(budget // width, 1)
-        found += [Group(rows[at : min(at + most, stop)], int(falling[at])) for at in range(start, stop, most)]
+        size = most or (stop - start if budget is None else max(budget // width, 1))
+        found += [Group(rows[at : min(at + size, stop)], int(falling[at])) for at in range(start, stop, size)]
     return found
 
 
 def _cuts(falling: np.ndarray, overhead: float) -> list[int]:
     # Where groups begin, and the end. best[i] is the least cost of the rows before the i-th place where one may end.
     step = max(-(-len(np.unique(falling)) // FINEST), 1)
-    places = [0, *(np.flatnonzero(np.diff(falling)) + 1).tolist()][::step]
+    places = [0, *_changes(falling)][::step]
     starts, ends = np.array(places), np.array([*places[1:], len(falling)])
     best, came = np.zeros(len(ends) + 1), np.zeros(len(ends), np.int64)
     for last, end in enumerate(ends):
@@ -117,6 +121,11 @@ def _cuts(falling: np.ndarray, overhead: float) -> list[int]:
         last = int(came[last - 1])
         cuts.append(int(starts[last]))
     return cuts[::-1]
+
+
+def _changes(falling: np.ndarray) -> list[int]:
+    changes: list[int] = (np.flatnonzero(np.diff(falling)) + 1).tolist()
+    return changes
 
 
 def cost(found: list[Group], overhead: float) -> float:

@@ -38,6 +38,14 @@ class Tokens:
         Raises:
             TypeError: a content is no text.
         """
+        return self.filled(self.ragged(texts), np.arange(len(texts)))
+
+    def ragged(self, texts: list[str]) -> 'Ragged':
+        """The tokens of some texts, none filled up.
+
+        Raises:
+            TypeError: a content is no text.
+        """
         for text in texts:
             if not isinstance(text, str):
                 raise TypeError(f'a tokenizer takes texts, and one of these is a {type(text).__name__}')
@@ -49,13 +57,61 @@ class Tokens:
                 if len(self.kept) < MOST:
                     self.kept[text] = found[text]
         rows = [found[text] for text in texts]
-        return {name: self._filled([row[name] for row in rows], self.fillers.get(name, 0)) for name in rows[0]}
+        lengths = np.array([len(next(iter(row.values()))) for row in rows], np.int64)
+        return Ragged({name: np.concatenate([row[name] for row in rows]) for name in rows[0]}, lengths)
 
-    def _filled(self, rows: list[np.ndarray], filler: int) -> np.ndarray:
-        batch = np.full((len(rows), max(map(len, rows))), filler, np.int64)
-        for line, row in zip(batch, rows, strict=True):
-            line[slice(len(row)) if self.from_left else slice(len(line) - len(row), None)] = row
-        return batch
+    def filled(self, tokens: 'Ragged', rows: np.ndarray, width: int | None = None) -> dict[str, np.ndarray]:
+        """Some of the texts, filled up to one length: a dict of arrays (B, T), int64.
+
+        Args:
+            tokens: of all of them.
+            rows: (B,) which.
+            width: T; that of the longest by default.
+        """
+        lengths, starts = tokens.lengths[rows], tokens.starts[rows]
+        width = int(lengths.max(initial=0)) if width is None else width
+        shift = 0 if self.from_left else width - lengths[:, None]
+        place = np.arange(width) - shift
+        there = (place >= 0) & (place < lengths[:, None])
+        source = np.where(there, starts[:, None] + place, 0)
+        return {
+            name: np.where(there, flat[source] if len(flat) else 0, self.fillers.get(name, 0)).astype(np.int64)
+            for name, flat in tokens.arrays.items()
+        }
+
+
+class Ragged:
+    """The tokens of n texts, one after the other.
+
+    Args:
+        arrays: by name the numbers of all tokens.
+        lengths: (n,) how many tokens each text has.
+    """
+
+    def __init__(self, arrays: dict[str, np.ndarray], lengths: np.ndarray) -> None:
+        self.arrays, self.lengths = arrays, lengths
+        self.starts = np.cumsum(lengths) - lengths
+
+    @classmethod
+    def joined(cls, parts: 'list[Ragged]') -> 'Ragged':
+        """One after the other."""
+        arrays = {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
+        return cls(arrays, np.concatenate([part.lengths for part in parts]))
+
+
+class Unpadded:
+    """A tokenizer as a `collate_fn` that gives `Ragged`; it may go to another process.
+
+    Args:
+        tokenizer: of transformers.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def __call__(self, texts: list[str]) -> Ragged:
+        """The tokens of some texts."""
+        return tokens(self.tokenizer).ragged(texts)
 
 
 # By tokenizer, and by what it was set to when it was asked.
@@ -69,8 +125,10 @@ def is_tokenizer(collate_fn: Any) -> bool:
 
 def reader(collate_fn: Callable[..., Any]) -> Callable[..., Any]:
     """A `collate_fn` as it is, or `Tokens` where it is a tokenizer."""
-    if not is_tokenizer(collate_fn):
-        return collate_fn
-    tokenizer: Any = collate_fn
+    return tokens(collate_fn) if is_tokenizer(collate_fn) else collate_fn
+
+
+def tokens(tokenizer: Any) -> Tokens:
+    """What makes inputs of texts with a tokenizer, as it is set at present; it remembers them."""
     present = tokenizer.model_max_length, len(tokenizer), tokenizer.truncation_side
     return Tokens(tokenizer, _KEPT.setdefault(tokenizer, {}).setdefault(present, {}))

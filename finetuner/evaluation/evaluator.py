@@ -194,7 +194,7 @@ class Evaluator:
         other, items = self.query_data if self.index_data is None else self.index_data, truth.queries[asked]
         if self.model is None:
             return carried(self.query_data, items), carried(other, truth.index)
-        from finetuner.inference import embed_records
+        from finetuner.encoding.records import embed_records
 
         if other is self.query_data:
             every = embed_records(self.model, other, **options)
@@ -207,7 +207,7 @@ class Evaluator:
         if self.model is None:
             vectors = carried(data, np.arange(len(data)))
         else:
-            from finetuner.inference import embed_records
+            from finetuner.encoding.records import embed_records
 
             vectors = embed_records(self.model, data, **options)
         check_vectors(vectors, data.names, np.arange(len(data)), 'query_data')

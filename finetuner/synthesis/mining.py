@@ -5,8 +5,8 @@ from typing import Any, Literal
 import numpy as np
 
 from finetuner.console import logger
+from finetuner.encoding.records import embed_records
 from finetuner.errors import ArgumentError, DataError, whole_number
-from finetuner.inference import embed_records
 from finetuner.synthesis.candidates import Found, Search, mine
 from finetuner.synthesis.limits import Limits
 from finetuner.synthesis.material import Column, Material, gather

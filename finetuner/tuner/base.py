@@ -20,6 +20,7 @@ from finetuner.dispatch import load
 from finetuner.errors import ArgumentError, nearest
 from finetuner.inference import Encoder
 from finetuner.losses.objective import Objective
+from finetuner.memory import is_out_of_memory
 from finetuner.tuner import apart, checkpoint, divergence, exhaustion
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.execution import Execution
@@ -269,7 +270,7 @@ class Tuner(Step):
         try:
             state.loss = self.step(inputs, codes)
         except Exception as error:
-            if exhaustion.is_out_of_memory(error):
+            if is_out_of_memory(error):
                 raise exhaustion.error(self, error, inputs) from error
             raise
         state.losses.append(state.loss)

@@ -3,20 +3,13 @@
 Weights, optimizer, embeddings, loss and evaluation are in float32 whatever is chosen here.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from finetuner.console import logger
+from finetuner import precision as precisions
 from finetuner.dispatch import load
-from finetuner.errors import ArgumentError, enumerated, nearest
+from finetuner.errors import ArgumentError, enumerated
 from finetuner.inference import Encoder
-from finetuner.tuner import cpu
-from finetuner.tuner.schedule import is_transformer
-
-PRECISIONS = ('auto', '32', 'bf16', '16')
-LARGE = 5_000_000
-"""From so many weights on a transformer gains from bf16 on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +44,7 @@ def resolve(
     """What was asked for, with a precision chosen where it was left open.
 
     Args:
-        precision: one of `PRECISIONS`; None is 'auto'.
+        precision: one of `finetuner.precision.PRECISIONS`; None is 'auto'.
         compile: as in `finetuner.fit`.
         gradient_checkpointing: as in `finetuner.fit`.
         coder: the model, placed on its device.
@@ -64,9 +57,7 @@ def resolve(
     for name, value in (('compile', compile), ('gradient_checkpointing', gradient_checkpointing)):
         if not isinstance(value, bool):
             raise ArgumentError(f'{name}={value!r}: expected True or False.')
-    wanted = 'auto' if precision is None else str(precision)
-    if wanted not in PRECISIONS:
-        raise ArgumentError(f'precision={precision!r}. {nearest(wanted, PRECISIONS)}')
+    wanted = precisions.named(precision)
     part = load(coder.framework, 'execution')
     if compile and (why := part.no_compile()):
         raise ArgumentError(f'compile=True: {why}')
@@ -78,9 +69,9 @@ def resolve(
     if group_by_length and why:
         raise ArgumentError(f'group_by_length=True: {why} Leave it out.')
     if wanted == 'auto':
-        wanted = 'bf16' if _gains(part, coder) else '32'
+        wanted = 'bf16' if precisions.gains(coder) else '32'
     elif wanted != '32':
-        _check(wanted, part, coder)
+        precisions.check(wanted, coder)
     grouped = why is None and group_by_length is not False
     return Execution(wanted, compile, gradient_checkpointing, grouped, devices)
 
@@ -95,8 +86,7 @@ def of_what_trains(running: Execution, precision: Any, coder: Encoder) -> Execut
     """
     if coder.upper is None or precision not in (None, 'auto'):
         return running
-    gains = _gains(load(coder.framework, 'execution'), coder.upper)
-    return replace(running, precision='bf16' if gains else '32')
+    return replace(running, precision='bf16' if precisions.gains(coder.upper) else '32')
 
 
 def _no_groups(coder: Encoder, compile: bool) -> str | None:
@@ -107,24 +97,3 @@ def _no_groups(coder: Encoder, compile: bool) -> str | None:
         return 'what is compiled is compiled for each shape of a group.'
     norms = sorted({name for name in coder.layers() if 'BatchNorm' in name})
     return f'{enumerated(norms)} would normalise every group by itself.' if norms else None
-
-
-def _check(precision: str, part: Any, coder: Encoder) -> None:
-    on_cpu = coder.device == 'cpu'
-    why: str | None = part.no_precision(precision, coder.model, coder.device)
-    if on_cpu and precision == '16' and why is None:
-        why = "float16 is for GPUs. A CPU computes in bf16, if in less than float32: precision='bf16'."
-    if why is not None:
-        raise ArgumentError(f'precision={precision!r}: {why}')
-    if on_cpu and not cpu.multiplies_bf16():
-        logger.warning('This CPU has no units for matrices of bf16 (AMX): bf16 is slower here than float32.')
-
-
-def _gains(part: Any, coder: Encoder) -> bool:
-    if not part.bf16_is_faster(coder.device) or part.no_precision('bf16', coder.model, coder.device) is not None:
-        return False
-    return coder.device != 'cpu' or (cpu.multiplies_bf16() and _large(coder.layers(), coder))
-
-
-def _large(layers: Sequence[str], coder: Encoder) -> bool:
-    return is_transformer(list(layers)) and coder.size() >= LARGE

@@ -17,7 +17,8 @@ import numpy as np
 from finetuner.data.batch import Batch, Loader
 from finetuner.errors import TrainingError, enumerated
 from finetuner.inference import Encoder, leaves, length
-from finetuner.tuner import exhaustion, room
+from finetuner.memory import forget, is_out_of_memory
+from finetuner.tuner import room
 from finetuner.tuner.chunks import chunks
 from finetuner.tuner.trial import trial
 from finetuner.typing import Inputs
@@ -51,9 +52,9 @@ def embedded(coder: Encoder, batch: Inputs, parts: bool) -> tuple[np.ndarray, in
             vectors, taken = room.measured(partial(coder.embed, part))
             return (vectors, taken, None) if size == n else (vectors, None, size)
         except Exception as error:
-            if not parts or not size or size < 2 or not exhaustion.is_out_of_memory(error):
+            if not parts or not size or size < 2 or not is_out_of_memory(error):
                 raise
-            exhaustion.forget(error)
+            forget(error)
         size //= 2
         part = leaves(itemgetter(slice(size)), batch)
 
@@ -176,9 +177,9 @@ def _attempts(tuner: Any, loader: Loader, size: int) -> list[tuple[int, int]]:
             try:
                 _, taken = room.measured(partial(tuner.attempt, part))
             except Exception as error:
-                if not exhaustion.is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
-                exhaustion.forget(error)
+                forget(error)
                 if known:
                     break
                 size //= 2
@@ -198,12 +199,12 @@ def _update(tuner: Any, loader: Loader, chunk: int | None = None) -> bool:
                 for _ in range(tuner.state.group):
                     float(tuner.step(*batch))
             except Exception as error:
-                exhaustion.forget(error)
-                return not exhaustion.is_out_of_memory(error)
+                forget(error)
+                return not is_out_of_memory(error)
     except Exception as error:  # already the optimizer does not fit
-        if not exhaustion.is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
-        exhaustion.forget(error)
+        forget(error)
         return False
     finally:
         tuner.mini_batch_size = before

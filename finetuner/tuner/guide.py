@@ -11,6 +11,7 @@ from finetuner.data.chance import seeded
 from finetuner.data.dataset import Dataset
 from finetuner.data.records import Records
 from finetuner.dispatch import get_framework, get_namespace
+from finetuner.encoding.records import embed_records
 from finetuner.errors import ArgumentError, ModelError
 from finetuner.losses.objective import Objective
 from finetuner.typing import CollateFn, PreprocessFn
@@ -82,7 +83,7 @@ def vectors(
     """
     found: np.ndarray
     if _is_model(guide):
-        found = inference.embed_records(
+        found = embed_records(
             guide,
             records,
             preprocess_fn=preprocess_fn,

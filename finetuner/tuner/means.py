@@ -5,6 +5,7 @@ import numpy as np
 from finetuner import inference
 from finetuner.console import logger
 from finetuner.data.dataset import Dataset, occurrence
+from finetuner.encoding.records import embed_records
 from finetuner.losses.classes import unit
 from finetuner.typing import CollateFn
 
@@ -38,7 +39,7 @@ def class_means(
     assert dataset.label is not None
     places = sample(dataset.label, seed)
     logger.info('%d classes start from the mean vectors of %d items.', len(dataset.classes), len(places))
-    vectors = inference.embed_records(
+    vectors = embed_records(
         coder,
         dataset.records.chosen(places),
         batch_size=batch_size,

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from finetuner.errors import TrainingError
-from finetuner.tuner.exhaustion import is_out_of_memory
+from finetuner.memory import is_out_of_memory
 from finetuner.tuner.interruption import Terminated, Termination
 from finetuner.world import World
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from finetuner.console import logger
 from finetuner.data.batch import Batch, Loader
+from finetuner.memory import is_out_of_memory
 from finetuner.tuner import exhaustion
 from finetuner.tuner.interruption import deferred
 from finetuner.tuner.trial import trial
@@ -155,7 +156,7 @@ def curve(tuner: Any, loader: Loader, rates: Sequence[float]) -> list[float]:
                 if diverges(losses):
                     break
         except Exception as error:
-            if group and exhaustion.is_out_of_memory(error):
+            if group and is_out_of_memory(error):
                 raise exhaustion.error(tuner, error, group[0][0]) from error
             raise
         finally:

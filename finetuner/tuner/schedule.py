@@ -7,6 +7,7 @@ from typing import Any
 
 from finetuner.errors import ArgumentError, nearest
 from finetuner.losses.options import Rule, mapping, number, one_of, whole
+from finetuner.precision import is_transformer
 from finetuner.tuner import curves
 
 SCHEDULER_STEPS = ('batch', 'epoch')
@@ -240,8 +241,3 @@ def learning_rate(layers: list[str], n_weights: int, adapted: bool = False) -> f
     if is_transformer(layers):
         return 1e-4 if n_weights < 50_000_000 else 3e-5
     return 1e-3
-
-
-def is_transformer(layers: list[str]) -> bool:
-    """Whether there is attention in it, by the class names of the layers."""
-    return any('Attention' in name or 'Transformer' in name for name in layers)

@@ -18,6 +18,7 @@ from finetuner.dispatch import load
 from finetuner.errors import ArgumentError, whole_number
 from finetuner.losses import registry
 from finetuner.losses.base import Loss
+from finetuner.precision import is_transformer
 from finetuner.tailor.needed import as_needed
 from finetuner.tuner import (
     activations,
@@ -123,7 +124,7 @@ def train(
         scores=None if everything.scores is None else everything.scores.shape[1],
     )
     kind = coder.layers()
-    transformer = schedule.is_transformer(kind)
+    transformer = is_transformer(kind)
     seed = whole_number('seed', SEED if seed is None else seed, 0)
     epochs = whole_number('epochs', (3 if transformer else 10) if epochs is None else epochs, 1)
     accumulate = whole_number('accumulate', accumulate, 1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from finetuner.tuner.exhaustion import is_out_of_memory
+from finetuner.memory import is_out_of_memory
 from tests.fresh import run
 
 LIMITED = """
@@ -12,7 +12,7 @@ import finetuner
 from finetuner.callback import Callback
 from finetuner.errors import TrainingError
 from finetuner.inference import encoder
-from finetuner.tuner.exhaustion import is_out_of_memory
+from finetuner.memory import is_out_of_memory
 from tests.models import cnn
 
 backend, spare, channels = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 import finetuner
+from finetuner import cpu
 from finetuner.callback import TrainingCheckpoint
 from finetuner.errors import ArgumentError, CheckpointError
 from finetuner.inference import encoder
-from finetuner.tuner import cpu
+from finetuner.precision import LARGE
 from finetuner.tuner.callbacks.base import Callback
-from finetuner.tuner.execution import LARGE, Execution, resolve
+from finetuner.tuner.execution import Execution, resolve
 from tests.models import clusters, framework, mlp
 
 BF16 = ('torch', 'keras-tensorflow', 'keras-torch', 'keras-jax')

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from finetuner import inference
-from finetuner.backends.keras import parts, stop  # noqa: F401, so that Keras knows them when it makes a model again
+from finetuner.backends.keras import execution, parts, stop  # noqa: F401, so that Keras knows them when it makes a model again
 from finetuner.backends.keras.calls import spread
 from finetuner.backends.keras.compiling import compiled
 from finetuner.backends.keras.places import freeze, places
@@ -79,6 +79,18 @@ class Encoder(inference.Encoder):
     def native(self, inputs: Inputs) -> Inputs:
         """Arrays and tensors of any library as numpy arrays, which Keras takes to its engine."""
         return inference.leaves(lambda x: x if isinstance(x, np.ndarray) else keras.ops.convert_to_numpy(x), inputs)
+
+    @contextmanager
+    def computing(self, precision: str) -> Iterator[None]:
+        own = self.shell
+        with execution.computing(self.model, precision):
+            if precision != '32':  # what is compiled is compiled for a precision
+                self.shell = Shell(self.model)
+                self.shell.compile(jit_compile=keras.backend.backend() == 'jax')
+            try:
+                yield
+            finally:
+                self.shell = own
 
     def forward(self, inputs: Inputs) -> Any:
         with self.scope():

@@ -6,12 +6,12 @@ from typing import Any
 
 import keras
 
-POLICIES = {'bf16': 'mixed_bfloat16'}
+POLICIES = {'bf16': 'mixed_bfloat16', '16': 'mixed_float16'}
 
 
-def no_precision(precision: str, model: Any, device: str) -> str | None:
-    """Why the model cannot compute in 'bf16' or '16' on a device; None if it can."""
-    if precision not in POLICIES:
+def no_precision(precision: str, model: Any, device: str, training: bool = True) -> str | None:
+    """Why the model cannot compute in 'bf16' or '16' on a device, to be trained or to encode; None if it can."""
+    if precision == '16' and training:
         return (
             "float16 needs a loss that is scaled, which is not done here for Keras. precision='bf16' needs none, and "
             'is as fast.'
@@ -20,7 +20,7 @@ def no_precision(precision: str, model: Any, device: str) -> str | None:
         return None
     return (
         f'expected layers in float32, got {model.dtype_policy.name!r}: the model says itself what it computes in. '
-        f"Leave precision out, or take '32', to train it so."
+        f"Leave precision out, or take '32', to run it so."
     )
 
 

@@ -1,12 +1,13 @@
 """A Paddle layer as an encoder."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from finetuner import inference
-from finetuner.backends.paddle import ops, paddle, parts
+from finetuner.backends.paddle import execution, ops, paddle, parts
 from finetuner.typing import Inputs
 
 
@@ -51,6 +52,9 @@ class Encoder(inference.Encoder):
         compiled = getattr(forward, 'dygraph_function', forward)  # paddle.jit hides the signature
         args, kwargs = inference.arguments(compiled, self.native(inputs))
         return (self.model if model is None else model)(*args, **kwargs)
+
+    def computing(self, precision: str) -> AbstractContextManager[None]:
+        return execution.computing(precision)
 
     def forward(self, inputs: Inputs) -> Any:
         training = [layer for layer in self.model.sublayers(include_self=True) if layer.training]

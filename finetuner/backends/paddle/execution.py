@@ -9,13 +9,13 @@ from finetuner.backends.paddle import paddle
 FLAG = 'enable_recompute'
 
 
-def no_precision(precision: str, model: Any, device: str) -> str | None:
-    """Why the layer cannot compute in 'bf16' or '16' on a device; None if it can."""
+def no_precision(precision: str, model: Any, device: str, training: bool = True) -> str | None:
+    """Why the layer cannot compute in 'bf16' or '16' on a device, to be trained or to encode; None if it can."""
     if device == 'cpu':
         return (
             "on a CPU Paddle's own auto_cast does nothing and says nothing: all is computed in float32. Leave it out."
         )
-    if precision == '16':
+    if precision == '16' and training:
         return "float16 needs a loss that is scaled, which is not done here for Paddle. precision='bf16' needs none."
     other = sorted({str(p.dtype) for p in model.parameters() if p.is_floating_point()} - {'paddle.float32'})
     if other:
@@ -35,7 +35,8 @@ def computing(precision: str) -> AbstractContextManager[Any]:
     """In here, layers compute in a precision; never run on a GPU so far."""
     if precision == '32':
         return nullcontext()
-    return paddle.amp.auto_cast(dtype='bfloat16', level='O1')  # type: ignore[no-any-return]
+    dtype = 'float16' if precision == '16' else 'bfloat16'
+    return paddle.amp.auto_cast(dtype=dtype, level='O1')  # type: ignore[no-any-return]
 
 
 def no_compile() -> str | None:

@@ -1,6 +1,7 @@
 """A PyTorch module as an encoder."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from finetuner import inference
-from finetuner.backends.torch import adapter, ops
+from finetuner.backends.torch import adapter, execution, ops
 from finetuner.data.tokens import is_tokenizer
 from finetuner.errors import CheckpointError
 from finetuner.typing import CollateFn, Inputs
@@ -57,6 +58,9 @@ class Encoder(inference.Encoder):
         args, kwargs = inference.arguments(compiled.forward, self.native(inputs))
         output = (self.model if model is None else model)(*args, **kwargs)
         return output[SENTENCES] if isinstance(output, Mapping) and SENTENCES in output else output
+
+    def computing(self, precision: str) -> AbstractContextManager[None]:
+        return execution.autocast(precision, self.device.partition(':')[0])()
 
     def forward(self, inputs: Inputs) -> Any:
         training = [module for module in self.model.modules() if module.training]

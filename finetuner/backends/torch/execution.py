@@ -19,8 +19,8 @@ def autocast(precision: str, device: str) -> Callable[[], AbstractContextManager
     return partial(torch.autocast, device, torch.float16 if precision == '16' else torch.bfloat16)
 
 
-def no_precision(precision: str, model: Any, device: str) -> str | None:
-    """Why the model cannot compute in 'bf16' or '16' on a device; None if it can."""
+def no_precision(precision: str, model: Any, device: str, training: bool = True) -> str | None:
+    """Why the model cannot compute in 'bf16' or '16' on a device, to be trained or to encode; None if it can."""
     other = sorted({str(p.dtype) for p in model.parameters() if p.is_floating_point()} - {'torch.float32'})
     if other:
         return f"expected weights in float32, got {', '.join(other)}. Call model.float(), or take precision='32'."

@@ -25,10 +25,11 @@ class SequentialSampler(Sampler):
     Args:
         n: the number of items.
         batch_size: items in a batch.
+        order: (n,) the items in the order in which they come; by default as they are.
     """
 
-    def __init__(self, n: int, batch_size: int) -> None:
-        self.n, self.rows = n, counted(batch_size)
+    def __init__(self, n: int, batch_size: int, order: np.ndarray | None = None) -> None:
+        self.n, self.rows, self.order = n, counted(batch_size), np.arange(n) if order is None else order
 
     def __len__(self) -> int:
         """The number of batches."""
@@ -36,7 +37,7 @@ class SequentialSampler(Sampler):
 
     def batches(self, epoch: int) -> Iterator[np.ndarray]:
         """The same batches in every epoch."""
-        return (np.arange(start, min(start + self.rows, self.n)) for start in range(0, self.n, self.rows))
+        return (self.order[start : start + self.rows] for start in range(0, self.n, self.rows))
 
 
 class ShuffledSampler(Sampler):

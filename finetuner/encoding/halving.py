@@ -1,0 +1,78 @@
+"""A batch that does not fit into memory goes through the model in halves, and so do those after it."""
+
+from collections.abc import Sequence
+from operator import itemgetter
+
+import numpy as np
+
+from finetuner.console import logger
+from finetuner.errors import DataError
+from finetuner.inference import Encoder, leaves, length
+from finetuner.memory import forget, is_out_of_memory
+from finetuner.typing import Inputs
+
+
+class Halving:
+    """From inputs to vectors, in as few parts as fit.
+
+    Args:
+        coder: the model.
+
+    Attributes:
+        most: the numbers in the largest array of a part, at most; None as long as all has fitted.
+    """
+
+    def __init__(self, coder: Encoder) -> None:
+        self.coder = coder
+        self.most: int | None = None
+
+    def __call__(self, inputs: Inputs, names: Sequence[str]) -> np.ndarray:
+        """The (B, D) vectors.
+
+        Args:
+            inputs: of B rows.
+            names: of their items, for the error.
+
+        Raises:
+            DataError: not even one item fits; names it.
+        """
+        count = length(inputs)
+        if count is None:
+            return self.coder.embed(inputs)
+        each = max(_numbers(inputs) // max(count, 1), 1)
+        rows = count if self.most is None else max(min(count, self.most // each), 1)
+        while True:
+            try:
+                return self._in_parts(inputs, count, rows)
+            except Exception as error:
+                if not is_out_of_memory(error) or not _divisible(inputs, count):
+                    raise
+                forget(error)
+                if rows <= 1:
+                    raise DataError(
+                        f'{names[0]} alone does not fit into memory: take a smaller model, or shorter or smaller '
+                        f'inputs. ({type(error).__name__}: {str(error)[:200]})'
+                    ) from error
+            rows //= 2
+            self.most = rows * each
+            logger.info('Out of memory: going on with %d items at a time, fewer where they are larger.', rows)
+
+    def _in_parts(self, inputs: Inputs, count: int, rows: int) -> np.ndarray:
+        if rows >= count:
+            return self.coder.embed(inputs)
+        parts = [leaves(itemgetter(slice(at, at + rows)), inputs) for at in range(0, count, rows)]
+        return np.concatenate([self.coder.embed(part) for part in parts])
+
+
+def _arrays(inputs: Inputs) -> list[tuple[int, ...]]:
+    shapes: list[tuple[int, ...]] = []
+    leaves(lambda leaf: shapes.append(tuple(getattr(leaf, 'shape', ()))), inputs)
+    return shapes
+
+
+def _numbers(inputs: Inputs) -> int:
+    return max(int(np.prod(shape)) for shape in _arrays(inputs))
+
+
+def _divisible(inputs: Inputs, count: int) -> bool:
+    return all(shape[:1] == (count,) for shape in _arrays(inputs))
