@@ -295,6 +295,7 @@ def embed(
     precision: str | int | None = '32',
     normalize: bool = False,
     output: str | Path | None = None,
+    processes: int = 1,
 ) -> np.ndarray:
     """The vectors of all items, in evaluation mode, in float32; `encode` is another name of it.
 
@@ -319,6 +320,8 @@ def embed(
         normalize: whether vectors are of length 1; vectors of zeros stay.
         output: the path of an .npy file to write the vectors to. It is there when it is whole; the same call goes on
             where one was interrupted or killed, and finds its file when it is done.
+        processes: how many share the work, each with one thread and the same model (PyTorch on a CPU, where there is
+            fork). The vectors are the same.
 
     Returns:
         (N, D) float32; with `output` mapped from the file, to be read.
@@ -345,6 +348,7 @@ def embed(
         precision=precision,
         normalize=normalize,
         output=output,
+        processes=processes,
     )
     records.fill(vectors)
     return vectors

@@ -83,6 +83,14 @@ class Encoder(ABC):
         """Whether a batch of a new shape takes long, for the model is compiled for each."""
         return False
 
+    def no_processes(self) -> str | None:
+        """Why several processes cannot share the work of encoding here; None if they can."""
+        return (
+            'only models of PyTorch on a CPU, where there is fork, are shared by processes that begin here. Take '
+            'num_workers to prepare batches in others, or encode parts of the data in processes of your own, each with '
+            'an output=… of its own.'
+        )
+
     def computing(self, precision: str) -> AbstractContextManager[None]:
         """In here `forward` computes in '32', 'bf16' or '16'; the weights stay as they are.
 

@@ -32,6 +32,7 @@ def ordered(
     jobs: Iterable[Job],
     num_workers: int,
     called: Callable[..., str] = lambda *job: 'a batch',
+    setting: str = 'num_workers',
 ) -> Generator[tuple[Job, Any], None, None]:
     """`function(*job)` for every job, in order.
 
@@ -40,6 +41,7 @@ def ordered(
         jobs: the arguments, one tuple a call; taken when there is room for them.
         num_workers: processes; 0 does it here.
         called: what an error calls `called(*job)`.
+        setting: the name under which people choose their number, for errors.
 
     Yields:
         The job and its result.
@@ -68,7 +70,7 @@ def ordered(
             try:
                 packed = pipes[number].recv_bytes()
             except (EOFError, OSError):  # between two results, or within one
-                raise _died(processes[number], number + 1, num_workers, called(*sent[0])) from None
+                raise _died(processes[number], number + 1, num_workers, called(*sent[0]), setting) from None
             done, result = pickle.loads(packed)  # a child of this process wrote it
             if not done:
                 raise result
@@ -117,14 +119,14 @@ def _send(pipe: Connection, job: Job) -> None:
         pass  # it died: the next _receive says so
 
 
-def _died(process: Any, number: int, num_workers: int, what: str) -> DataError:
+def _died(process: Any, number: int, num_workers: int, what: str, setting: str) -> DataError:
     process.join(2)
     code = process.exitcode
     killed = code is not None and code < 0
     return DataError(
         f'Worker {number} of {num_workers} died (exit code {code}{f", {signal.strsignal(-code)}" if killed else ""}) '
-        f'while it prepared {what}. {"Perhaps there was no memory left: try fewer num_workers. " if killed else ""}'
-        f'num_workers=0 shows where it happens.'
+        f'while it prepared {what}. {"Perhaps there was no memory left: try fewer {setting}. " if killed else ""}'
+        f'Without {setting} it is seen where it happens.'
     )
 
 

@@ -1,41 +1,46 @@
 """A batch that does not fit into memory goes through the model in halves, and so do those after it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from operator import itemgetter
 
 import numpy as np
 
 from finetuner.console import logger
-from finetuner.errors import DataError
+from finetuner.encoding.batches import Batch
+from finetuner.errors import DataError, enumerated
 from finetuner.inference import Encoder, leaves, length
 from finetuner.memory import forget, is_out_of_memory
 from finetuner.typing import Inputs
 
 
 class Halving:
-    """From inputs to vectors, in as few parts as fit.
+    """From batches to vectors, in as few parts as fit.
 
     Args:
         coder: the model.
+        name: how errors call an item.
 
     Attributes:
         most: the numbers in the largest array of a part, at most; None as long as all has fitted.
     """
 
-    def __init__(self, coder: Encoder) -> None:
-        self.coder = coder
+    def __init__(self, coder: Encoder, name: Callable[[int], str]) -> None:
+        self.coder, self.name = coder, name
         self.most: int | None = None
 
-    def __call__(self, inputs: Inputs, names: Sequence[str]) -> np.ndarray:
-        """The (B, D) vectors.
+    def called(self, batch: Batch) -> str:
+        """How errors call a batch."""
+        return f'the batch with {enumerated([self.name(item) for item in batch.items[:6]])}'
 
-        Args:
-            inputs: of B rows.
-            names: of their items, for the error.
+    def __call__(self, batch: Batch) -> np.ndarray:
+        """The (B, D) vectors of a batch.
 
         Raises:
             DataError: not even one item fits; names it.
         """
+        return self._vectors(batch.inputs, batch.items)[: len(batch.items)]
+
+    def _vectors(self, inputs: Inputs, items: np.ndarray) -> np.ndarray:
         count = length(inputs)
         if count is None:
             return self.coder.embed(inputs)
@@ -50,8 +55,8 @@ class Halving:
                 forget(error)
                 if rows <= 1:
                     raise DataError(
-                        f'{names[0]} alone does not fit into memory: take a smaller model, or shorter or smaller '
-                        f'inputs. ({type(error).__name__}: {str(error)[:200]})'
+                        f'{self.name(items[0])} alone does not fit into memory: take a smaller model, or shorter or '
+                        f'smaller inputs. ({type(error).__name__}: {str(error)[:200]})'
                     ) from error
             rows //= 2
             self.most = rows * each

@@ -1,5 +1,6 @@
 """From a model and items to vectors: what `finetuner.embed`, evaluation, guides and class means stand on."""
 
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from typing import Any
 
@@ -11,13 +12,15 @@ from finetuner.data.augmentation.choice import still
 from finetuner.data.dataset import Dataset
 from finetuner.data.records import Records
 from finetuner.data.samplers.plain import counted
+from finetuner.data.workers import ordered
+from finetuner.dispatch import get_namespace
 from finetuner.encoding import trial
-from finetuner.encoding.batches import Place, plan
+from finetuner.encoding.batches import Batch, Place, plan
 from finetuner.encoding.halving import Halving
 from finetuner.encoding.identity import identity
 from finetuner.encoding.output import File, Memory, Output, checked_path
-from finetuner.errors import ArgumentError, DataError
-from finetuner.inference import collating, encoder
+from finetuner.errors import ArgumentError, DataError, whole_number
+from finetuner.inference import collating, encoder, leaves
 from finetuner.typing import CollateFn, PreprocessFn
 
 
@@ -34,6 +37,7 @@ def embed_records(
     precision: Any = '32',
     normalize: bool = False,
     output: Any = None,
+    processes: int = 1,
 ) -> np.ndarray:
     """The (n_items, D) float32 vectors of all items of some records, in their order.
 
@@ -49,12 +53,14 @@ def embed_records(
         precision: as in `finetuner.embed`, like all that follow.
         normalize: whether vectors are of length 1.
         output: the path of an .npy file.
+        processes: how many compute.
     """
     precisions.named(precision)
     if not isinstance(normalize, bool):
         raise ArgumentError(f'normalize={normalize!r}: expected True or False.')
     if batch_size is not None:
         counted(batch_size)
+    whole_number('processes', processes, 1)
     path = None if output is None else checked_path(output)
     count = len(records.contents)
     if path is not None and not count:
@@ -62,6 +68,8 @@ def embed_records(
     coder = encoder(model)
     if coder is not model:
         coder.place(device)
+    if processes > 1 and (why := coder.no_processes()):
+        raise ArgumentError(f'processes={processes}: {why}')
     wanted = trial.chosen(precision, coder, count)
     dataset = Dataset(records, preprocess_fn=still(preprocess_fn))
     collate_fn = collating(coder, records, preprocess_fn, collate_fn)
@@ -77,18 +85,37 @@ def embed_records(
         if target.start != Place():
             logger.info('Going on with %s.', path)
         if target.precision is None and not target.done:
-            sampled = precision == 'auto' and wanted == 'bf16'
-            target.precision = trial.tried(used, batches.sample(trial.SAMPLE)) if sampled else wanted
-        if not target.done and count:
-            call = Halving(used)
-            with used.computing(target.precision or '32'), progress(count, 'Encoding', show_progress) as advance:
-                with closing(batches.batches(target.start)) as coming:
-                    for batch in coming:
-                        names = [batches.name(item) for item in batch.items[:1]]
-                        vectors = call(batch.inputs, names)[: len(batch.items)]
-                        target.write(batch.items, unit(vectors) if normalize else vectors, batch.after)
-                        advance(len(batch.items))
+            untried = precisions.named(precision) == 'auto' and wanted == 'bf16'
+            target.precision = trial.tried(used, batches.sample(trial.SAMPLE)) if untried else wanted
+        if not target.done:
+            call = Halving(used, batches.name)
+            with (
+                used.computing(target.precision or '32'),  # before processes begin, which compute so too
+                progress(count, 'Encoding', show_progress) as advance,
+                closing(batches.batches(target.start)) as coming,
+                closing(_computed(call, coming, processes)) as computed,
+            ):
+                for batch, vectors in computed:
+                    target.write(batch.items, unit(vectors) if normalize else vectors, batch.after)
+                    advance(len(batch.items))
         return target.finish()
+
+
+def _computed(
+    call: Halving, batches: Iterable[Batch], processes: int
+) -> Generator[tuple[Batch, np.ndarray], None, None]:
+    many = 0 if processes == 1 else processes
+    # As numpy arrays: tensors of PyTorch would go through shared memory, of which there may be little.
+    jobs = ((batch._replace(inputs=leaves(_array, batch.inputs)) if many else batch,) for batch in batches)
+    for (batch,), vectors in ordered(call, jobs, many, call.called, 'processes'):
+        yield batch, vectors
+
+
+def _array(leaf: Any) -> Any:
+    try:
+        return get_namespace(leaf).to_numpy(leaf)
+    except TypeError:
+        return leaf
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

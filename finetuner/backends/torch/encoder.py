@@ -1,5 +1,6 @@
 """A PyTorch module as an encoder."""
 
+import multiprocessing
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -58,6 +59,10 @@ class Encoder(inference.Encoder):
         args, kwargs = inference.arguments(compiled.forward, self.native(inputs))
         output = (self.model if model is None else model)(*args, **kwargs)
         return output[SENTENCES] if isinstance(output, Mapping) and SENTENCES in output else output
+
+    def no_processes(self) -> str | None:
+        forks = 'fork' in multiprocessing.get_all_start_methods()  # they have the model without any copy
+        return None if self.device == 'cpu' and forks else super().no_processes()
 
     def computing(self, precision: str) -> AbstractContextManager[None]:
         return execution.autocast(precision, self.device.partition(':')[0])()
