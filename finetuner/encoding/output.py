@@ -122,11 +122,13 @@ class File:
         found = self._read()
         dim = found.get('dim')
         if path.exists():
-            if not found or self.part.exists() or dim is None or not _holds(path, (n, dim)):
+            ours = bool(found) and not self.part.exists()
+            if ours:
+                self._refuse_another(found)
+            if not ours or dim is None or not _holds(path, (n, dim)):
                 raise ArgumentError(
                     f'output={str(path)!r} exists, and is not what this call writes: name another file, or remove it.'
                 )
-            self._refuse_another(found)
             self.done = True
             return
         if self.part.exists():

@@ -1,0 +1,199 @@
+"""`finetuner.encode` on every framework: one length together, precisions, unit vectors, files, processes, dtypes."""
+
+import numpy as np
+import pytest
+
+import finetuner
+from finetuner import precision
+from finetuner.encoding import batches, trial
+from finetuner.errors import ArgumentError
+from finetuner.inference import encoder
+from tests.encoding.stand_ins import PreTrainedTokenizerBase, texts
+from tests.models import clusters, framework, mlp
+from tests.tuner.test_group_by_length import computed, reader
+
+TOLERANCE = {'torch': 2e-6}
+HALVES = ('torch', 'keras-tensorflow', 'keras-torch', 'keras-jax')
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def cosine(a, b):
+    return (unit(a) * unit(b)).sum(1).min()
+
+
+def test_encode_is_embed():
+    assert finetuner.encode is finetuner.embed
+
+
+def test_texts_of_like_length_go_together_and_the_vectors_are_the_same(backend, monkeypatch):
+    monkeypatch.setitem(batches.BUDGET, 'cpu', 64)
+    monkeypatch.setitem(batches.OVERHEAD, 'cpu', 4)
+    data, seen = texts(40, longest=20), []
+    model = reader(backend, seen)
+    found = finetuner.encode(model, data, collate_fn=PreTrainedTokenizerBase())
+    if framework(backend) != 'keras':
+        widths = [width for _, width, _ in seen[2:]]
+        assert widths == sorted(widths, reverse=True) and widths[0] == max(map(len, data))
+        assert computed(seen, False) - 2 * widths[0] < 1.1 * sum(map(len, data))
+    other = finetuner.encode(model, data, collate_fn=PreTrainedTokenizerBase('left'), batch_size=5)
+    np.testing.assert_allclose(unit(other), unit(found), atol=TOLERANCE.get(backend, 1e-5))
+
+
+@pytest.mark.backends('torch', 'paddle')
+def test_vectors_do_not_depend_on_the_batches_where_padding_counts(backend):
+    data = texts(40)
+    model = reader(backend, [], careless=True)
+    found = finetuner.encode(model, data, collate_fn=PreTrainedTokenizerBase())
+    for size in (1, 7):
+        other = finetuner.encode(model, data, collate_fn=PreTrainedTokenizerBase(), batch_size=size)
+        np.testing.assert_allclose(unit(other), unit(found), atol=TOLERANCE.get(backend, 1e-5))
+
+
+def test_normalized_vectors_are_of_length_one_and_zeros_stay(backend):
+    model, (data, _) = mlp(backend), clusters()
+    data[3] = 0
+    found = finetuner.encode(model, data, normalize=True)
+    assert found.dtype == np.float32 and not found[3].any()
+    rest = np.arange(len(data)) != 3
+    np.testing.assert_allclose(np.linalg.norm(found[rest], axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(found[rest], unit(finetuner.encode(model, data)[rest]), atol=1e-6)
+
+
+def test_half_precision_is_for_the_model_and_the_call_alone(backend):
+    model, (data, _) = mlp(backend), clusters()
+    before, weights = finetuner.encode(model, data), encoder(model).weights()
+    if backend not in HALVES:
+        with pytest.raises(ArgumentError, match="on a CPU Paddle's own auto_cast does nothing"):
+            finetuner.encode(model, data, precision='bf16')
+    else:
+        found = finetuner.encode(model, data, precision='bf16')
+        assert found.dtype == np.float32 and 0.999 < cosine(found, before)
+        assert 1e-4 < np.abs(unit(found) - unit(before)).max()
+    np.testing.assert_array_equal(finetuner.encode(model, data), before)
+    for name, value in encoder(model).weights().items():
+        np.testing.assert_array_equal(value, weights[name], strict=True)
+
+
+def test_auto_is_float32_where_bf16_is_not_faster_and_says_so(backend, log, monkeypatch):
+    monkeypatch.setattr(trial, 'FEWEST', 0)
+    model, (data, _) = mlp(backend), clusters()
+    found = finetuner.encode(model, data, precision='auto')
+    np.testing.assert_array_equal(found, finetuner.encode(model, data))
+    assert log.text.count("precision='auto': float32, because bf16 is not faster for this model here") == 1
+
+
+@pytest.mark.backends(*HALVES)
+@pytest.mark.parametrize('apart', [0.0, 300.0])
+def test_auto_takes_bf16_where_it_is_as_good(backend, log, monkeypatch, apart):
+    monkeypatch.setattr(trial, 'FEWEST', 0)
+    monkeypatch.setattr(precision, 'gains', lambda coder: True)
+    model, (data, _) = mlp(backend, (10, 32)), clusters()
+    weights = encoder(model).weights()
+    kernel = next(name for name, value in weights.items() if value.ndim == 2)
+    turned = weights[kernel] if weights[kernel].shape[0] == 10 else weights[kernel].T
+    turned[0], turned[1] = turned[0] + apart, turned[1] - apart  # large numbers that cancel each other
+    encoder(model).assign(weights)
+    data[:, 1] = data[:, 0] * (1 if apart else -1)
+    found, right = finetuner.encode(model, data, precision='auto'), finetuner.encode(model, data)
+    if apart:
+        assert 'float32, because in bf16 the cosine falls to' in log.text
+        np.testing.assert_array_equal(found, right)
+    else:
+        assert 'bf16; on 32 items the cosine to float32 is 0.9999' in log.text
+        assert trial.LEAST <= cosine(found, right) and (found != right).any()
+
+
+def test_a_file_has_the_same_vectors(backend, tmp_path):
+    model, (data, _) = mlp(backend), clusters()
+    right = finetuner.encode(model, data, batch_size=16)
+    for _ in range(2):
+        found = finetuner.encode(model, data, batch_size=16, output=tmp_path / 'vectors.npy')
+        assert isinstance(found, np.memmap)
+        np.testing.assert_array_equal(found, right)
+
+
+def test_processes_share_the_work_where_they_can(backend):
+    model, (data, _) = mlp(backend), clusters()
+    if backend != 'torch':
+        with pytest.raises(ArgumentError, match=r'processes=2: only models of PyTorch on a CPU.*num_workers'):
+            finetuner.encode(model, data, processes=2)
+        return
+    right = finetuner.encode(model, data, batch_size=8, precision='bf16')
+    found = finetuner.encode(model, data, batch_size=8, precision='bf16', processes=2, num_workers=1)
+    np.testing.assert_array_equal(found, right)
+
+
+def noting(backend, seen):
+    """A model of ids, small numbers and weights, which notes their types."""
+    if backend == 'torch':
+        import torch
+
+        class Noting(torch.nn.Linear):
+            def forward(self, ids, small, weights):
+                seen.extend(str(x.dtype).removeprefix('torch.') for x in (ids, small, weights))
+                return super().forward(weights)
+
+        return Noting(4, 3)
+    if backend == 'paddle':
+        import paddle
+
+        class Noting(paddle.nn.Linear):
+            def forward(self, ids, small, weights):
+                seen.extend(str(x.dtype).removeprefix('paddle.') for x in (ids, small, weights))
+                return super().forward(weights)
+
+        return Noting(4, 3)
+    import keras
+
+    class Noting(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.layer = keras.layers.Dense(3)
+
+        def call(self, ids, small, weights):
+            seen.extend(keras.backend.standardize_dtype(x.dtype) for x in (ids, small, weights))
+            return self.layer(weights)
+
+    return Noting()
+
+
+def test_token_ids_keep_their_types_and_floats_are_as_the_model(backend):
+    seen = []
+    model, rng = noting(backend, seen), np.random.default_rng(0)
+
+    def collate(items):
+        ids = np.stack(items)
+        return {'ids': ids, 'small': ids.astype(np.int32), 'weights': ids / 7}  # in float64
+
+    data = rng.integers(0, 9, (5, 4))
+    finetuner.encode(model, data, collate_fn=collate)
+    integers = 'int32' if backend == 'keras-jax' else 'int64'  # jax has no others, unless it is told to
+    assert seen[:3] == [integers, 'int32', 'float32']
+    if backend == 'torch':
+        seen.clear()
+        finetuner.encode(model.double(), data, collate_fn=collate)
+        assert seen == ['int64', 'int32', 'float64']
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'precision': 'bf15'}, "precision='bf15'. Did you mean 'bf16'"),
+        ({'precision': '16'}, "precision='16'.*(float16 is for GPUs|auto_cast)"),
+        ({'batch_size': 0}, 'batch_size=0: expected an integer of at least 1'),
+        ({'normalize': 'yes'}, "normalize='yes': expected True or False"),
+        ({'processes': 0}, 'processes=0: expected a whole number of at least 1'),
+        ({'num_workers': -1}, 'num_workers=-1'),
+        ({'ouput': 'a.npy'}, "no argument 'ouput'. Did you mean 'output'"),
+        ({'output': 'vectors.txt'}, "with the ending .npy, such as output='vectors.npy'"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_read(backend, arguments, message):
+    def prepared(item):
+        raise AssertionError('it was read')
+
+    with pytest.raises(ArgumentError, match=message):
+        finetuner.encode(mlp(backend), clusters()[0], preprocess_fn=prepared, **arguments)
