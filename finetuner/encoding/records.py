@@ -79,7 +79,7 @@ def embed_records(
     target: Output = Memory(count)
     if path is not None:
         used.embed(batches.sample(1))  # what cannot be encoded is refused, and what is built late has weights
-        settings = {'precision': str(precision), 'normalize': normalize, 'batch_size': batch_size}
+        settings = {'precision': precisions.named(precision), 'normalize': normalize, 'batch_size': batch_size}
         target = File(path, count, identity(coder, dataset, collate_fn, **settings))
     with closing(target):
         if target.start != Place():
