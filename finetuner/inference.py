@@ -7,7 +7,7 @@ An `Encoder` is all that Finetuner asks of a model, whatever its framework; ever
 import inspect
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self
 
@@ -108,6 +108,10 @@ class Encoder(ABC):
     def weights(self) -> dict[str, np.ndarray]:
         """Copies of all weights and statistics, by a name that is the same in every process."""
 
+    def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        """The names and values of `weights`, one after the other, to be read at once: they need not be copies."""
+        yield from self.weights().items()
+
     @abstractmethod
     def assign(self, weights: Mapping[str, np.ndarray]) -> None:
         """Set the weights to what `weights` or `merged` gave.
@@ -156,7 +160,7 @@ class Encoder(ABC):
 
     def size(self) -> int:
         """The number of all weights and statistics, trained or not."""
-        return sum(value.size for value in self.weights().values())
+        return sum(value.size for _, value in self.arrays())
 
     @abstractmethod
     def trainable(self) -> int:

@@ -168,7 +168,8 @@ class Texts:
         # With as many rows as other batches of this width have, where the model is compiled for each number of them.
         if not self.coder.shapes_matter:
             return rows
-        return np.resize(rows, self.size or max(BUDGET[self.coder.device.partition(':')[0]] // width, 1))
+        full = self.size or max(BUDGET[self.coder.device.partition(':')[0]] // width, 1)
+        return np.resize(rows, min(full, len(self.order)))
 
 
 Plan = Plain | Texts

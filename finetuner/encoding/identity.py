@@ -38,7 +38,7 @@ def identity(coder: Encoder, dataset: Dataset, collate_fn: CollateFn | None, **s
 
 def _weights(coder: Encoder) -> str:
     found = hashlib.sha256()
-    for name, value in coder.weights().items():
+    for name, value in coder.arrays():
         found.update(f'{name} {value.dtype} {value.shape}'.encode())
         found.update(np.ascontiguousarray(value).data)
     found.update(' '.join(coder.layers()).encode())

@@ -107,8 +107,9 @@ def _computed(
     many = 0 if processes == 1 else processes
     # As numpy arrays: tensors of PyTorch would go through shared memory, of which there may be little.
     jobs = ((batch._replace(inputs=leaves(_array, batch.inputs)) if many else batch,) for batch in batches)
-    for (batch,), vectors in ordered(call, jobs, many, call.called, 'processes'):
-        yield batch, vectors
+    with closing(ordered(call, jobs, many, call.called, 'processes')) as made:
+        for (batch,), vectors in made:
+            yield batch, vectors
 
 
 def _array(leaf: Any) -> Any:

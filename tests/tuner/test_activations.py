@@ -20,8 +20,9 @@ from finetuner.callback import (
 )
 from finetuner.data.readers import contents
 from finetuner.dispatch import load
+from finetuner.encoding.records import embed_records
 from finetuner.errors import ArgumentError, CheckpointError, TrainingError
-from finetuner.inference import embed_records, encoder
+from finetuner.inference import encoder
 from finetuner.losses import CrossBatchMemory
 from finetuner.tailor import summary
 from tests.models import clusters, framework, mlp

@@ -101,7 +101,11 @@ class Encoder(inference.Encoder):
         return [v for v in self.model.variables if v.name != SEED]
 
     def weights(self) -> dict[str, np.ndarray]:
-        return {f'{i:05d}.{v.name}': array(v) for i, v in enumerate(self.variables())}
+        return {name: np.array(value) for name, value in self.arrays()}
+
+    def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        for i, variable in enumerate(self.variables()):
+            yield f'{i:05d}.{variable.name}', keras.ops.convert_to_numpy(variable)
 
     def assign(self, weights: Mapping[str, np.ndarray]) -> None:
         variables = {f'{i:05d}.{v.name}': v for i, v in enumerate(self.variables())}

@@ -1,6 +1,6 @@
 """A Paddle layer as an encoder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -68,7 +68,11 @@ class Encoder(inference.Encoder):
                 layer.training = True
 
     def weights(self) -> dict[str, np.ndarray]:
-        return {name: ops.to_numpy(value).copy() for name, value in self.model.state_dict().items()}
+        return {name: value.copy() for name, value in self.arrays()}
+
+    def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        for name, value in self.model.state_dict().items():
+            yield name, ops.to_numpy(value)
 
     def assign(self, weights: Mapping[str, np.ndarray]) -> None:
         own = self.model.state_dict()

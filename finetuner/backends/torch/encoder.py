@@ -1,7 +1,7 @@
 """A PyTorch module as an encoder."""
 
 import multiprocessing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -79,7 +79,11 @@ class Encoder(inference.Encoder):
                 module.training = True
 
     def weights(self) -> dict[str, np.ndarray]:
-        return {name: ops.to_numpy(value).copy() for name, value in self.model.state_dict().items()}
+        return {name: value.copy() for name, value in self.arrays()}
+
+    def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        for name, value in self.model.state_dict().items():
+            yield name, ops.to_numpy(value)
 
     def assign(self, weights: Mapping[str, np.ndarray]) -> None:
         own = self.model.state_dict()
