@@ -1,8 +1,12 @@
 """Texts go through a model the longest first, with little padding, and come back in their order."""
 
+from io import StringIO
+
 import numpy as np
 import pytest
+from rich.console import Console
 
+from finetuner import console
 from finetuner.data import tokens
 from finetuner.data.dataset import Dataset
 from finetuner.data.readers import contents
@@ -132,3 +136,13 @@ def test_a_batch_that_does_not_fit_goes_in_halves_and_those_after_it_too(log):
 def test_an_item_that_does_not_fit_alone_is_named():
     with pytest.raises(DataError, match=r'item \d+ alone does not fit into memory: take a smaller model'):
         encoded(Reader(room=5), texts())
+
+
+def test_a_bar_counts_the_items(monkeypatch):
+    shown = StringIO()
+    monkeypatch.setattr(console, 'live_console', Console(file=shown, force_terminal=True, width=80))
+    encoded(Reader(), texts())
+    assert 'Encoding' in shown.getvalue() and '100%' in shown.getvalue()
+    shown.truncate(0)
+    encoded(Reader(), texts(), show_progress=False)
+    assert 'Encoding' not in shown.getvalue()
