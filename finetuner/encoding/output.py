@@ -211,6 +211,8 @@ class File:
                 raise ArgumentError(
                     f'output={str(self.path)!r}: another process writes this file. Wait for it, or name another.'
                 ) from None
+            except OSError:  # a file system without locks
+                pass
         return handle
 
     def _made(self, dim: int) -> np.memmap:

@@ -86,7 +86,7 @@ def embed_records(
             logger.info('Going on with %s.', path)
         if target.precision is None and not target.done:
             untried = precisions.named(precision) == 'auto' and wanted == 'bf16'
-            target.precision = trial.tried(used, batches.sample(trial.SAMPLE)) if untried else wanted
+            target.precision = trial.tried(used, batches.sample(trial.size(count))) if untried else wanted
         if not target.done:
             call = Halving(used, batches.name)
             with (

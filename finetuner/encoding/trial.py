@@ -9,9 +9,9 @@ from finetuner.console import logger
 from finetuner.inference import Encoder
 from finetuner.typing import Inputs
 
-SAMPLE = 32
-"""Items that are tried."""
-FEWEST = 8 * SAMPLE
+LEAST_TRIED, MOST_TRIED = 8, 32
+"""Items that are tried, one of 32 of all."""
+FEWEST = 256
 """With fewer items to encode the trial would take longer than it saves."""
 LEAST = 0.9999
 """The cosine of a vector in bf16 to that in float32, of every item that is tried."""
@@ -41,6 +41,11 @@ def chosen(precision: Any, coder: Encoder, count: int) -> str:
         why = 'bf16 is not faster for this model here'
     logger.info("precision='auto': float32, because %s.", why)
     return '32'
+
+
+def size(count: int) -> int:
+    """How many of `count` items are tried."""
+    return min(max(count // 32, LEAST_TRIED), MOST_TRIED)
 
 
 def tried(coder: Encoder, inputs: Inputs) -> str:
