@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from finetuner.artifact import check_place
+from finetuner.artifact import check_place, whole_file
 from finetuner.encoding.batches import Place
 from finetuner.errors import ArgumentError, CheckpointError, StorageError, enumerated
 
@@ -243,12 +243,11 @@ class File:
         self._written = time.monotonic()
 
     def _write_note(self, found: dict[str, Any]) -> None:
-        fresh = self.note.with_name(f'.{self.note.name}.{os.getpid()}')
+        note = {'identity': self.identity, 'precision': self.precision, **found}
         try:
-            fresh.write_text(json.dumps({'identity': self.identity, 'precision': self.precision, **found}, indent=1))
-            os.replace(fresh, self.note)
+            with whole_file(self.note) as fresh:
+                fresh.write_text(json.dumps(note, indent=1))
         except OSError as error:
-            fresh.unlink(missing_ok=True)
             raise StorageError(f'{self.note} could not be written: {error}') from error
 
 
