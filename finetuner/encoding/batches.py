@@ -2,8 +2,8 @@
 
 A plan is a function of the data and of how they are encoded alone, so that what was interrupted goes on as it began. Of
 texts with a tokenizer some windows of items make a block, whose tokens are in memory, and its batches are of texts of
-like length; the windows are of like length already, by their characters, where these are known without reading the
-items twice. A custom `collate_fn` decides itself how wide its batches are: those of texts are sorted by characters.
+like length; the windows are of like length already, by the characters of the items as they are. A custom `collate_fn`
+decides itself how wide its batches are: those of texts are sorted by characters.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -202,11 +202,8 @@ def plan(
 
 
 def characters(dataset: Dataset) -> np.ndarray:
-    """How long the texts are; zeros where items would have to be prepared for that, or fetched."""
-    contents = dataset.records.contents
-    if dataset.preprocess_fn is not None:
-        return np.zeros(len(contents), np.int64)
-    return np.array([_characters(content) for content in contents], np.int64)
+    """How long the texts are before any `preprocess_fn`; zeros where items would have to be fetched for that."""
+    return np.array([_characters(content) for content in dataset.records.contents], np.int64)
 
 
 def rounded(lengths: np.ndarray) -> np.ndarray:

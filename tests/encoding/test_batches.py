@@ -109,6 +109,7 @@ def test_what_is_prepared_is_not_prepared_twice_to_sort_it():
     found = encoded(coder, data, preprocess_fn=prepared)
     np.testing.assert_allclose(found, alone(Reader(), [text.upper() for text in data]), atol=1e-6)
     assert len(asked) == len(data) + 1  # the first shows that these are texts
+    assert asked[1:] == sorted(data, key=len, reverse=True)
 
 
 def test_texts_without_a_tokenizer_are_sorted_by_their_letters():
