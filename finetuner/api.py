@@ -371,6 +371,7 @@ def evaluate(
     distance: str = 'cosine',
     exclude_self: bool = True,
     legacy: bool = False,
+    engine: str | None = None,
     batch_size: int | None = None,
     preprocess_fn: PreprocessFn | None = None,
     collate_fn: CollateFn | None = None,
@@ -390,6 +391,7 @@ def evaluate(
         distance: 'cosine', 'euclidean', 'sqeuclidean' or 'dot'.
         exclude_self: whether a query is no result of its own search.
         legacy: the original's definitions of the metrics.
+        engine: what searches: 'numpy', 'torch' or 'faiss', with the same results; None chooses.
         batch_size: as in `embed`, like all that follow.
         preprocess_fn: from an item to its content.
         collate_fn: from a list of contents to the model's input.
@@ -405,6 +407,7 @@ def evaluate(
         distance=distance,
         exclude_self=exclude_self,
         legacy=legacy,
+        engine=engine,
         batch_size=batch_size,
         preprocess_fn=preprocess_fn,
         collate_fn=collate_fn,

@@ -26,6 +26,8 @@ def normal(label: Any) -> Label:
     >>> normal([np.int64(3), 'a'])
     (3, 'a')
     """
+    if type(label) is int or (type(label) is str and label.strip()):
+        return label  # nearly all, and there may be many
     if isinstance(label, Hashable) and is_missing(label):
         return None
     if isinstance(label, np.ndarray | np.generic):
@@ -59,6 +61,10 @@ def dense(labels: Iterable[Label], classes: list[Label] | None = None) -> tuple[
         classes: the labels that have codes, in their order; None takes all, in order of first appearance.
     """
     codes: dict[Label, int] = {label: code for code, label in enumerate(classes or [])}
+    labels = list(labels)
+    if classes is None and not any(issubclass(kind, tuple) for kind in set(map(type, labels))):
+        single = (-1 if label is None else codes.setdefault(label, len(codes)) for label in labels)
+        return np.fromiter(single, np.int32, len(labels)).reshape(-1, 1), list(codes)
     if classes is None:
         rows = [tuple(codes.setdefault(one, len(codes)) for one in each(label)) for label in labels]
     else:

@@ -1,6 +1,7 @@
 """The vectors that documents carry, and what vectors must be; errors name the items and not rows of an array."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,12 @@ def carried(records: Records, items: np.ndarray) -> np.ndarray:
     Raises:
         DataError: an item has none, or not of the shape of the others; names it.
     """
+    contents = records.contents
+    if not np.array_equal(items, np.arange(len(contents))):
+        contents = [records.contents[item] for item in items.tolist()]
+    known: list[Any] = [getattr(content, 'embedding', None) for content in contents]
+    if len({(type(vector), getattr(vector, 'shape', None)) for vector in known}) == 1 and type(known[0]) is np.ndarray:
+        return np.concatenate([vector.reshape(1, -1) for vector in known])
     found: list[np.ndarray] = []
     for item in items.tolist():
         content = records.contents[item]

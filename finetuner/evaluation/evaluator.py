@@ -16,6 +16,7 @@ from finetuner.errors import ArgumentError, DataError, enumerated, nearest
 from finetuner.evaluation import averages, measures as chosen
 from finetuner.evaluation.carried import carried, check_vectors
 from finetuner.evaluation.correlation import CORRELATIONS, correlation, similarities, targets
+from finetuner.evaluation.engines import Engine, engine as engine_of
 from finetuner.evaluation.ground_truth import GroundTruth, ground_truth
 from finetuner.evaluation.intervals import RESAMPLES, intervals
 from finetuner.evaluation.measures import Choice, Limit, Measure
@@ -113,6 +114,7 @@ class Evaluator:
         distance: str = 'cosine',
         legacy: bool = False,
         rows: np.ndarray | None = None,
+        engine: str | None = None,
         batch_size: int | None = None,
         preprocess_fn: PreprocessFn | None = None,
         collate_fn: CollateFn | None = None,
@@ -131,6 +133,8 @@ class Evaluator:
             distance: 'cosine', 'euclidean', 'sqeuclidean' or 'dot'.
             legacy: the original's definitions of the metrics, see `evaluation.legacy`.
             rows: numbers of the queries that are asked; None asks all.
+            engine: what searches: 'numpy', 'torch' or 'faiss', which all find the same; None takes PyTorch, on the
+                device of the model, if the model is of PyTorch, else numpy.
             batch_size: items encoded at a time.
             preprocess_fn: from an item to its content.
             collate_fn: from a list of contents to the model's input.
@@ -141,9 +145,10 @@ class Evaluator:
         Raises:
             DataError: no query has a relevant item, one is missing in the index, or without a model a document has
                 no embedding.
-            ArgumentError: a limit or the distance is impossible.
+            ArgumentError: a limit, the distance or the engine is impossible.
         """
         distance = known(distance)
+        finder = self._engine(engine, device)
         options = {
             'batch_size': batch_size,
             'preprocess_fn': preprocess_fn,
@@ -162,7 +167,7 @@ class Evaluator:
         check_vectors(queries, self.query_data.names, truth.queries[asked], 'query_data')
         searched, role = (self.query_data, 'query_data') if self.index_data is None else (self.index_data, 'index_data')
         check_vectors(index, searched.names, truth.index, role)
-        return self.judge(truth, ExactIndex(index, distance), queries, wanted, asked)
+        return self.judge(truth, ExactIndex(index, distance, engine=finder), queries, wanted, asked)
 
     def truth(self, exclude_self: bool = True) -> GroundTruth:
         """What should be found for each query; made once.
@@ -281,6 +286,14 @@ class Evaluator:
             DataError: a single query has an answer.
         """
         return intervals(self, confidence, seed, resamples)
+
+    def _engine(self, name: str | None, device: str | None) -> Engine:
+        from finetuner.inference import encoder
+
+        framework = None if self.model is None else encoder(self.model).framework
+        if name is None and framework is not None:
+            name = 'torch' if framework == 'torch' else 'numpy'
+        return engine_of(name, device if name == framework == 'torch' else None)
 
     def _write(self, truth: GroundTruth, values: dict[str, np.ndarray], rows: np.ndarray) -> None:
         # Documents of docarray before 0.30 have a place for it.

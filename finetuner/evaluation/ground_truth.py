@@ -50,8 +50,12 @@ class GroundTruth(ABC):
             rows: (B,) numbers of queries.
             places: (B, W) what was retrieved for them.
         """
-        found = self.relevant(rows, places) & (places != self.own[rows][:, None])
-        return np.where(places < 0, -1, found).astype(np.int8)
+        found = self.relevant(rows, places)
+        if (self.own[rows] >= 0).any():
+            found &= places != self.own[rows][:, None]
+        relevance = found.view(np.int8)
+        np.putmask(relevance, places < 0, -1)
+        return relevance
 
     def ideal(self, rows: np.ndarray, most: int) -> np.ndarray | None:
         """(B, G) the grades of all that is relevant to the queries `rows` (B,), the best first, 0 for none.
@@ -86,15 +90,20 @@ class LabelTruth(GroundTruth):
         self, queries: np.ndarray, index: np.ndarray, own: np.ndarray, labels: np.ndarray, index_labels: np.ndarray
     ) -> None:
         super().__init__(queries, index, own)
-        self.labels, self.index_labels = labels, index_labels
+        # Every result of every query looks up its code: small numbers stay in the cache.
+        small = np.min_scalar_type(-1 - max(labels.max(initial=0), index_labels.max(initial=0)))
+        self.labels, self.index_labels = labels.astype(small), index_labels.astype(small)
         rows = np.arange(len(queries))
         self.n_relevant = self._counts() - ((own >= 0) & self.relevant(rows, own[:, None])[:, 0])
 
     def relevant(self, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
         wanted = self.labels[rows]
+        if wanted.shape[1] == self.index_labels.shape[1] == 1 and wanted.min(initial=0) >= 0:
+            found: np.ndarray = self.index_labels[:, 0].take(places) == wanted
+            return found
         found = np.zeros(places.shape, bool)
         for column in self.index_labels.T:
-            there = column[places]
+            there = column.take(places)
             for label in wanted.T:
                 found |= (there == label[:, None]) & (label >= 0)[:, None]
         return found

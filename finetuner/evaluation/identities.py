@@ -13,7 +13,7 @@ def document_ids(records: Records) -> Sequence[Hashable] | None:
     """The ids of documents; None where the items are none."""
     first = type(records.contents[0])
     if any(base.__module__.partition('.')[0] == 'docarray' for base in first.__mro__):
-        return [records.contents[item].id for item in range(len(records))]
+        return [document.id for document in records.contents]
     return None
 
 
@@ -29,6 +29,9 @@ def identities(records: Records, items: np.ndarray) -> list[Hashable] | None:
 
 def once(identities: Sequence[Hashable], places: np.ndarray) -> tuple[np.ndarray, dict[Hashable, int]]:
     """The places where something stands for the first time, and which of these that is."""
+    known = dict(zip(identities, range(len(places)), strict=True))
+    if len(known) == len(places):
+        return places, known
     first: dict[Hashable, int] = {}
     for number, identity in enumerate(identities):
         first.setdefault(identity, number)

@@ -217,8 +217,12 @@ def harmonic(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def precisions(hits: np.ndarray) -> np.ndarray:
     """(Q,) sum over the hits of the precision at their rank."""
-    at = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
-    total: np.ndarray = np.where(hits, at, 0.0).sum(axis=1)
+    # Only the hits are looked at, for in a ranking of a whole index they are few.
+    counts = hits.sum(axis=1)
+    rows = np.repeat(np.arange(len(hits)), counts)
+    ranks = np.flatnonzero(hits) - rows * hits.shape[1] + 1
+    found = np.arange(1, len(rows) + 1) - np.repeat(np.cumsum(counts) - counts, counts)
+    total: np.ndarray = np.bincount(rows, found / ranks, len(hits))
     return total
 
 

@@ -36,7 +36,7 @@ def test_both_zeros_are_equal():
 
 
 def test_rows_of_one_fingerprint_are_compared(monkeypatch):
-    monkeypatch.setattr(module, '_fingerprints', lambda rows: np.zeros(len(rows), np.uint64))
+    monkeypatch.setattr(module, 'fingerprints', lambda rows: np.zeros(len(rows), np.uint64))
     first, group = distinct(np.array([[1, 2], [3, 4], [1, 2]]))
     assert_array_equal(first, [0, 1])
     assert_array_equal(group, [0, 1, 0])

@@ -453,3 +453,17 @@ class TestDocuments:
 def test_records_are_taken_as_they_are(identity):
     records = Records('class', np.eye(4, dtype=np.float32)[[0, 0]], ['one', 'two'], labels=['x', 'x'])
     assert Evaluator(records, model=identity).evaluate(limit=1)['hit_at_k'] == 1
+
+
+def test_every_engine_gives_the_same_metrics(rng, identity):
+    pytest.importorskip('faiss')
+    x, y = labelled(rng, [60] * 10)
+    evaluator = Evaluator((x, y), model=identity, metrics=['precision_at_k', 'ndcg_at_k'])
+    assert evaluator.evaluate(limit=3, engine='faiss') == evaluator.evaluate(limit=3)
+
+
+def test_an_unknown_engine_is_refused_before_anything_is_encoded(rng, identity):
+    x, y = labelled(rng, [5, 5])
+    with pytest.raises(ArgumentError, match="no engine 'fiass'.*'faiss'"):
+        Evaluator((x, y), model=identity).evaluate(engine='fiass')
+    assert not identity.items

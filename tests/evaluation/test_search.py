@@ -1,4 +1,5 @@
 import tracemalloc
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -7,9 +8,26 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from finetuner.errors import ArgumentError, DataError
-from finetuner.evaluation.search import DISTANCES, ExactIndex, smallest, top_k
+from finetuner.evaluation import search
+from finetuner.evaluation.search import DISTANCES, ExactIndex, top_k
 
 quick = settings(deadline=None, max_examples=60)
+
+
+LISTS, WHOLE = 1, 10**9  # float32 lists whenever they can be, and never
+
+
+@contextmanager
+def way(few):
+    """Search by way of lists in float32 where the index has more than `few` times k vectors."""
+    before, search._FEW = search._FEW, few
+    try:
+        yield
+    finally:
+        search._FEW = before
+
+
+ways = st.sampled_from([LISTS, WHOLE])
 
 
 def distance(q, x, metric):
@@ -35,7 +53,7 @@ def brute_force(queries, index, k, metric, exclude=None):
 
 
 @pytest.mark.parametrize('metric', DISTANCES)
-@pytest.mark.parametrize('k', [1, 7, 200, 500])
+@pytest.mark.parametrize('k', [1, 3, 7, 200, 500])
 def test_finds_what_brute_force_finds(rng, metric, k):
     queries, index = rng.standard_normal((20, 9)), rng.standard_normal((200, 9))
     places, distances = top_k(queries, index, k, metric)
@@ -49,19 +67,21 @@ signs = hnp.arrays(np.int8, st.tuples(st.integers(1, 30), st.just(3)), elements=
 
 @pytest.mark.parametrize('metric', DISTANCES)
 @quick
-@given(queries=signs, index=signs, k=st.integers(1, 35), block=st.integers(1, 40))
-def test_equal_distances_come_in_the_order_of_the_index(metric, queries, index, k, block):
+@given(queries=signs, index=signs, k=st.integers(1, 35), block=st.integers(1, 40), few=ways)
+def test_equal_distances_come_in_the_order_of_the_index(metric, queries, index, k, block, few):
     # Eight different vectors at most, and four different distances: nearly everything is a tie.
-    places, _ = top_k(queries, index, k, metric, block=block)
+    with way(few):
+        places, _ = top_k(queries, index, k, metric, block=block)
     assert_array_equal(places, brute_force(queries, index, k, metric))
 
 
 @pytest.mark.parametrize('metric', DISTANCES)
 @quick
-@given(data=st.data(), index=signs, k=st.integers(1, 35), block=st.integers(1, 40))
-def test_own_place_is_left_out(metric, data, index, k, block):
+@given(data=st.data(), index=signs, k=st.integers(1, 35), block=st.integers(1, 40), few=ways)
+def test_own_place_is_left_out(metric, data, index, k, block, few):
     own = np.array(data.draw(st.lists(st.integers(-1, len(index) - 1), min_size=len(index), max_size=len(index))))
-    places, distances = top_k(index, index, k, metric, exclude=own, block=block)
+    with way(few):
+        places, distances = top_k(index, index, k, metric, exclude=own, block=block)
     assert_array_equal(places, brute_force(index, index, k, metric, own))
     assert (np.isinf(distances) == (places == -1)).all()
 
@@ -179,15 +199,84 @@ def test_vectors_that_are_not_finite_are_named(bad):
         top_k(np.ones((2, 3)), index, 2)
 
 
-@quick
-@given(
-    d=hnp.arrays(
-        float, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.sampled_from([0, 1, 2, np.inf])
-    ),
-    k=st.integers(1, 14),
-)
-def test_smallest_is_the_start_of_a_stable_sort(d, k):
-    columns, values = smallest(d, k)
-    expected = np.argsort(d, axis=1, kind='stable')[:, :k]
-    assert_array_equal(columns, expected)
-    assert_array_equal(values, np.take_along_axis(d, expected, 1))
+def spread(metric, gaps):
+    """A query, and vectors whose distances to it differ by these gaps; all else is the same."""
+    q = np.array([1.0, 0, 0, 0])
+    cosines = 0.5 + gaps
+    x = np.column_stack([cosines, np.sqrt(1 - cosines**2), np.zeros(len(gaps)), np.zeros(len(gaps))])
+    return q[None] * (3 if metric == 'dot' else 1), x
+
+
+@pytest.mark.parametrize('metric', DISTANCES)
+@pytest.mark.parametrize('close', [30, 200, 1500])  # the last are more than a list takes
+@pytest.mark.parametrize('name', ['numpy', 'faiss'])
+def test_what_float32_cannot_tell_apart_is_found_in_the_order_of_float64(rng, metric, close, name):
+    if name == 'faiss':
+        pytest.importorskip('faiss')
+    order = rng.permutation(2000)
+    gaps = np.where(order < close, (order + 1) * 1e-11, -0.3 - order * 1e-4)
+    queries, index = spread(metric, gaps)
+    places, _ = top_k(queries, index, 12, metric, engine=name)
+    assert_array_equal(places[0], np.argsort(-gaps)[:12])
+    assert len(np.unique((0.5 + gaps[places[0]]).astype(np.float32))) == 1
+
+
+@pytest.mark.parametrize('metric', DISTANCES)
+@pytest.mark.parametrize('kind', ['plain', 'copies', 'whole numbers', 'collapsed', 'by cluster', 'lengths'])
+def test_lists_find_what_a_search_in_float64_finds(rng, metric, kind):
+    index = rng.standard_normal((1500, 8))
+    if kind == 'copies':
+        index = index[rng.integers(0, 700, 1500)]
+        index[:300] = index[7]
+    elif kind == 'whole numbers':
+        index = np.sign(index[:, :6])
+    elif kind == 'collapsed':
+        index = (rng.standard_normal(8) + 1e-4 * index).astype(np.float32)
+    elif kind == 'by cluster':
+        index = (3 * rng.standard_normal((15, 8))[np.arange(1500) // 100] + 0.01 * index).astype(np.float32)
+    elif kind == 'lengths':
+        index *= 10.0 ** rng.uniform(-6, 6, (1500, 1))
+    own = rng.integers(-1, 1500, 60)
+    queries = np.concatenate([index[own[:30]], rng.standard_normal((30, index.shape[1]))])
+    with way(WHOLE):
+        expected = top_k(queries, index, 9, metric, own)
+    with way(LISTS):
+        places, distances = top_k(queries, index, 9, metric, own, block=1 << 14)
+    assert_array_equal(places, expected[0])
+    scale = 1 if metric == 'cosine' else np.abs(index).max() ** (1 if metric == 'euclidean' else 2)
+    assert_allclose(distances, expected[1], atol=1e-7 * scale if metric == 'euclidean' else 1e-12 * scale)
+
+
+@pytest.mark.parametrize('metric', DISTANCES)
+def test_numbers_beyond_float32_are_searched(rng, metric):
+    for size in (1e-60, 1e60):
+        index = rng.standard_normal((300, 5)) * size
+        assert_array_equal(top_k(index[:9], index, 3, metric)[0], brute_force(index[:9], index, 3, metric))
+
+
+def test_a_memory_map_is_searched_without_being_loaded(rng, tmp_path):
+    vectors = rng.standard_normal((20_000, 64)).astype(np.float32)
+    vectors[15_000:] = vectors[:5_000]
+    np.save(tmp_path / 'index.npy', vectors)  # 5 MB
+    index = np.load(tmp_path / 'index.npy', mmap_mode='r')
+    queries, expected = vectors[:50], top_k(vectors[:50], vectors, 3)
+    tracemalloc.start()
+    try:
+        places, distances = top_k(queries, index, 3, block=1 << 14, engine='numpy')
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert_array_equal(places, expected[0])
+    assert_array_equal(distances, expected[1])
+    assert peak < 4e6, peak  # 1.3 MB of it are what is known of each vector
+
+
+def test_engines_find_the_same(rng):
+    pytest.importorskip('faiss')
+    index = rng.standard_normal((3000, 20)).astype(np.float32)
+    index[2000:] = index[:1000]
+    for metric in DISTANCES:
+        expected = top_k(index[:80], index, 5, metric, np.arange(80), engine='numpy')
+        found = top_k(index[:80], index, 5, metric, np.arange(80), engine='faiss', block=1 << 15)
+        assert_array_equal(found[0], expected[0])
+        assert_array_equal(found[1], expected[1])

@@ -73,7 +73,8 @@ def read_tree(documents: Sequence[Any], asks: Asks, supervision: str | None) -> 
         DataError: documents differ in what they have, or a match has no grade; names them.
     """
     ids = Ids(documents, asks)
-    kinds = [supervision or _kind(document, asks) for document in documents]
+    labels = [asks.label(document) for document in documents]
+    kinds = [supervision or _kind(document, label, asks) for document, label in zip(documents, labels, strict=True)]
     found = sorted(sorted(set(kinds) - {'instance'}), key=kinds.count)
     usual = found[-1] if found else 'instance'
     lenient = (usual, 'instance') if usual in ('class', 'session') else (usual,)
@@ -84,8 +85,9 @@ def read_tree(documents: Sequence[Any], asks: Asks, supervision: str | None) -> 
             f'{_TOLD[kinds[odd[0]]]}: all must teach in the same way.'
         )
     if usual == 'class':
-        labels = normal_labels([asks.label(document) for document in documents], ids)
-        return Records('class', documents, ids, labels, default_content=asks.content, documents=documents)
+        return Records(
+            'class', documents, ids, normal_labels(labels, ids), default_content=asks.content, documents=documents
+        )
     if usual == 'session':
         return _sessions(documents, asks, ids)
     if usual in ('pair', 'score'):
@@ -93,8 +95,8 @@ def read_tree(documents: Sequence[Any], asks: Asks, supervision: str | None) -> 
     return Records('instance', documents, ids, default_content=asks.content, documents=documents)
 
 
-def _kind(document: Any, asks: Asks) -> str:
-    if asks.label(document) is not None:
+def _kind(document: Any, label: Any, asks: Asks) -> str:
+    if label is not None:
         return 'class'
     if len(asks.matches(document)):
         return 'session'
