@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from finetuner.api import embed, fit, history
+from finetuner.api import embed, evaluate, fit, history
 from finetuner.console import live_console
 from finetuner.data.samples import digits
 from finetuner.dispatch import load
 from finetuner.evaluation.gallery import gallery
 from finetuner.evaluation.search import top_k
+from finetuner.evaluation.table import comparison
 from finetuner.inference import encoder
-from finetuner.tuner.callbacks.evaluation import EvaluationCallback
 from finetuner.tuner.history import History
 
+METRICS = ['map_at_r', 'precision_at_k', 'reciprocal_rank']
 SHOWN = 8  # queries in the picture, with as many results each
 
 
@@ -34,15 +35,16 @@ def run(framework: str = 'torch', epochs: int = 10, output: str | Path = 'demo')
     seen = labels < 6
     unseen = images[~seen], labels[~seen]
     model = network(framework)
-    before = embed(model, unseen[0])
+    # Measured before and after, and not in between: epochs are so short here that a search would be a fifth of each.
+    before, first = embed(model, unseen[0]), evaluate(model, unseen, metrics=METRICS, limit=10)
     fit(
         model,
         (images[seen], labels[seen]),
         epochs=epochs,
         guard=False,  # so that what is shown was not chosen by these digits
-        callbacks=[EvaluationCallback(unseen, metrics=['map_at_r', 'precision_at_k', 'reciprocal_rank'], limit=10)],
     )
-    after = embed(model, unseen[0])
+    after, last = embed(model, unseen[0]), evaluate(model, unseen, metrics=METRICS, limit=10)
+    live_console.print(comparison(first, last))
     path = Path(output) / f'digits-{framework}.png'
     path.parent.mkdir(parents=True, exist_ok=True)
     draw(*unseen, before, after, path)
