@@ -32,7 +32,7 @@ test-doclist: .venv-doclist/.test
 
 test-long: export FINETUNER_MATRIX := full
 test-long: test test-doclist
-	@for name in startup losses encode loop gradcache frozen tailor precision quality rates sentences quality_images left_out; do echo "$$name"; $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
+	@for name in startup losses encode loop gradcache frozen tailor precision quality rates sentences quality_images left_out search evaluation; do echo "$$name"; $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .
