@@ -28,7 +28,7 @@ def carried(records: Records, items: np.ndarray) -> np.ndarray:
     if not np.array_equal(items, np.arange(len(contents))):
         contents = [records.contents[item] for item in items.tolist()]
     known: list[Any] = [getattr(content, 'embedding', None) for content in contents]
-    if len({(type(vector), getattr(vector, 'shape', None)) for vector in known}) == 1 and type(known[0]) is np.ndarray:
+    if set(map(type, known)) == {np.ndarray} and len({vector.shape for vector in known}) == 1:
         return np.concatenate([vector.reshape(1, -1) for vector in known])
     found: list[np.ndarray] = []
     for item in items.tolist():
