@@ -96,11 +96,11 @@ def test_data_that_the_loss_cannot_be_measured_on(backend, data, eval_data, loss
         finetuner.fit(mlp(backend), data, eval_data, loss=loss)
 
 
-def test_session_labels_other_than_1_and_minus_1(backend):
+def test_session_labels_that_are_no_grades(backend):
     docarray = pytest.importorskip('docarray')
     docs = docarray.DocumentArray([docarray.Document(id='root', tensor=VECTORS[0])])
     docs[0].matches = [
-        docarray.Document(id=f'match{i}', tensor=VECTORS[i], tags={'finetuner_label': i}) for i in (1, 2)
+        docarray.Document(id=f'match{i}', tensor=VECTORS[i], tags={'finetuner_label': 2 - i}) for i in (1, 2)
     ]
     with pytest.raises(DataError, match=r'match2'):
         finetuner.fit(mlp(backend), docs)
