@@ -179,6 +179,11 @@ class ListedTruth(GroundTruth):
         for row, some in enumerate(np.split(places, np.cumsum(self.n_relevant)[:-1])):
             yield np.array([row]), some
 
+    def listed(self) -> np.ndarray:
+        """(P, 3) of all that is relevant the number of the query, the place, and the grade; sorted."""
+        queries, places = np.divmod(self._keys, max(len(self.index), 1))
+        return np.column_stack([queries, places, self._grades])
+
     def _asked(self, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
         keys: np.ndarray = rows[:, None].astype(np.int64) * len(self.index) + places
         return keys

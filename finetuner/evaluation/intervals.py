@@ -15,6 +15,7 @@ import numpy as np
 from finetuner.errors import ArgumentError, DataError, whole_number
 from finetuner.evaluation import bootstrap
 from finetuner.evaluation.correlation import correlation, targets
+from finetuner.evaluation.sameness import check
 
 if TYPE_CHECKING:
     from finetuner.evaluation.evaluator import Evaluator
@@ -98,13 +99,13 @@ def compare(
         resamples: how many times queries, and signs, are drawn.
 
     Raises:
-        ArgumentError: one has not evaluated, or they asked other queries, searched another index, or counted other
-            results; or a number is impossible.
+        ArgumentError: one has not evaluated, or both are one, or they asked other queries, searched another index, knew
+            other labels, or counted other results; or a number is impossible.
     """
     resamples = whole_number('resamples', resamples, 1)
     for evaluator in (before, after):
         _evaluated(evaluator)
-    _same(before, after)
+    check(before, after)
     names = [name for name in before.means if name in after.means]
     if not names:
         raise ArgumentError(
@@ -192,38 +193,3 @@ def _count(evaluator: 'Evaluator') -> int:
 def _evaluated(evaluator: 'Evaluator') -> None:
     if not evaluator.means:
         raise ArgumentError('This Evaluator has not evaluated anything yet: call evaluator.evaluate() first.')
-
-
-def _same(before: 'Evaluator', after: 'Evaluator') -> None:
-    for what, first, second in _facts(before, after):
-        if first != second:
-            raise ArgumentError(
-                f'Only evaluations of the same queries can be compared, and these differ in {what}: '
-                f'{first} before, {second} after. Give both evaluators the same data and options.'
-            )
-
-
-def _facts(before: 'Evaluator', after: 'Evaluator') -> Iterator[tuple[str, Any, Any]]:
-    # What must be the same: each is looked at only if those before it are.
-    ours, theirs = before.query_data, after.query_data
-    yield 'the kind of their data', repr(ours.kind), repr(theirs.kind)
-    if ours.kind == 'score':
-        scores = [_rows(one, targets(one.query_data)) for one in (before, after)]
-        yield 'the shape of their scores', scores[0].shape, scores[1].shape
-        for row in np.flatnonzero((scores[0] != scores[1]).any(axis=1))[:1].tolist():
-            yield f'the scores of row {row}', scores[0][row].tolist(), scores[1][row].tolist()
-        return
-    yield 'the number of queries', len(before.query_names), len(after.query_names)
-    for row, (first, second) in enumerate(zip(before.query_names, after.query_names, strict=True)):
-        yield f'query {row}', first, second
-    searched = [len(one.query_data if one.index_data is None else one.index_data) for one in (before, after)]
-    yield 'the number of items searched', searched[0], searched[1]
-    for option, chosen in before.settings.items():
-        yield option, chosen, after.settings.get(option)
-    relevant = [one.truth(one.settings['exclude_self']).n_relevant for one in (before, after)]
-    for row in np.flatnonzero(relevant[0] != relevant[1])[:1].tolist():
-        yield f'how many items are relevant to {before.query_names[row]}', relevant[0][row], relevant[1][row]
-    for name in [name for name in before.per_query if name in after.per_query]:
-        known = [np.isfinite(one.per_query[name]) for one in (before, after)]
-        for row in np.flatnonzero(known[0] != known[1])[:1].tolist():
-            yield f'whether {before.query_names[row]} has a {name}', bool(known[0][row]), bool(known[1][row])

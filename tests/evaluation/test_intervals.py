@@ -1,5 +1,7 @@
 """How sure a mean is, and whether two models differ."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,7 +71,7 @@ def test_impossible_numbers_are_refused(options, message):
     with pytest.raises(ArgumentError, match=message):
         evaluator.intervals(**options)
     with pytest.raises(ArgumentError, match=message):
-        compare(evaluator, evaluator, **options)
+        compare(evaluator, evaluated(points(0.6)), **options)
 
 
 def test_nothing_is_known_before_an_evaluation():
@@ -96,8 +98,7 @@ def test_two_models_are_compared_query_by_query():
 
 
 def test_a_model_and_itself_do_not_differ():
-    evaluator = evaluated(points(0.6))
-    one = compare(evaluator, evaluator)['map_at_r']
+    one = compare(evaluated(points(0.6)), evaluated(points(0.6)))['map_at_r']
     assert one[2:] == (0, 0, 0, 1, 60, 0, 0, 60)
 
 
@@ -120,6 +121,8 @@ def other(change):
         return (vectors[1:], labels[1:]), {}
     if change == 'labels':
         return (vectors, np.where(np.arange(62) == 7, 0, labels)), {}
+    if change == 'swapped':  # as many of each
+        return (vectors, np.where(labels < 2, 1 - labels, labels)), {}
     if change == 'index':
         return (vectors, labels), {'index': (vectors[:50], labels[:50])}
     if change == 'kind':
@@ -132,7 +135,8 @@ def other(change):
     ('change', 'message'),
     [
         ('fewer', 'differ in the number of queries: 62 before, 61 after'),
-        ('labels', 'how many items are relevant to item 0: 14 before, 15 after'),
+        ('labels', 'the label of query 7: 3 before, 0 after'),
+        ('swapped', 'the label of query 0: 0 before, 1 after'),
         ('index', 'the number of items searched: 62 before, 50 after'),
         ('limit', 'limit: 20 before, 5 after'),
         ('self', 'exclude_self: True before, False after'),
@@ -150,6 +154,52 @@ def test_queries_of_other_names_are_not_compared():
     named.query_names = [*named.query_names[:-1], 'mine']
     with pytest.raises(ArgumentError, match='query 61: item 61 before, mine after'):
         compare(evaluated(points(0.6)), named)
+
+
+def test_the_index_has_the_same_labels_and_names():
+    (vectors, labels), (searched, wanted) = points(0.6), points(0.6, 1)
+    before = evaluated((vectors, labels), (searched, wanted))
+    swapped = np.where(wanted < 2, 1 - wanted, wanted)
+    with pytest.raises(ArgumentError, match='the label of searched item 0: 0 before, 1 after'):
+        compare(before, evaluated((vectors, labels), (searched, swapped)))
+    named = evaluated((vectors, labels), (searched, wanted))
+    named.index_data = replace(named.index_data, names=[*list(named.index_data.names)[:-1], 'mine'])
+    with pytest.raises(ArgumentError, match='searched item 61: item 61 before, mine after'):
+        compare(before, named)
+    assert compare(before, evaluated((2 * vectors, labels), (3 * searched, wanted)))  # other vectors
+
+
+def test_labels_are_compared_in_any_order():
+    vectors, labels = points(0.6)
+    several, turned = ([pair[::step] for pair in zip(labels.tolist(), labels + 9, strict=True)] for step in (1, -1))
+    assert compare(evaluated((vectors, several)), evaluated((vectors, turned)))['map_at_r'].p_value == 1
+
+
+@pytest.mark.parametrize('other', ['abc', 'bca'])
+def test_what_is_listed_as_relevant_is_compared(other):
+    vectors = dict(zip('qrsabc', np.eye(6, dtype=np.float32), strict=True))
+    sides = []
+    for answers in ('abc', other):
+        side = Evaluator([*zip('qrs', answers, strict=True)], list('abc'), Same(None), ['map_at_r', 'hit_at_1'])
+        side.evaluate(preprocess_fn=vectors.__getitem__, collate_fn=np.array)
+        sides.append(side)
+    if other == 'abc':
+        assert compare(*sides)['map_at_r'].tied == 3
+        return
+    with pytest.raises(ArgumentError, match=r'what is relevant to .*: item 0 with grade 1 before, item 1 with grade 1'):
+        compare(*sides)
+
+
+def test_one_evaluator_is_not_two():
+    evaluator = evaluated(points(0.6))
+    with pytest.raises(ArgumentError, match='one Evaluator, whose second evaluation replaced the first: make one for'):
+        compare(evaluator, evaluator)
+
+
+def test_queries_that_were_asked_are_compared_where_no_metric_tells_them():
+    before, after = (evaluated(points(0.6), metrics='nmi', rows=rows) for rows in (np.arange(30), np.arange(1, 31)))
+    with pytest.raises(ArgumentError, match='which queries were asked: item 0 before, item 1 after'):
+        compare(before, after)
 
 
 class TestScoredPairs:
@@ -176,7 +226,8 @@ class TestScoredPairs:
         one = compare(before, after, resamples=500)['spearman']
         assert 0 < one.low < one.difference < one.high
         assert (one.p_value, one.queries, one.rose) == (2 / 501, 40, None)
-        assert compare(after, after, resamples=50)['pearson'].p_value == 1
+        again = evaluated(self.rows(0.1), metrics=None)
+        assert compare(after, again, resamples=50)['pearson'].p_value == 1
 
     def test_other_scores_are_not_compared(self):
         scores = [float(score) for *_, score in self.rows()]
