@@ -157,7 +157,7 @@ class Evaluator:
             'num_workers': num_workers,
             'show_progress': show_progress,
         }
-        self.settings = {'exclude_self': exclude_self, 'limit': limit, 'legacy': legacy}
+        self.settings = {'exclude_self': exclude_self, 'limit': chosen.plain(limit), 'legacy': legacy}
         if self.query_data.kind == 'score':
             return self._correlate(distance, options)
         wanted, truth = chosen.measures(self.metrics, limit, legacy), self.truth(exclude_self)
@@ -279,11 +279,11 @@ class Evaluator:
             resamples: how many times queries are drawn; of scored pairs these are the pairs.
 
         Returns:
-            (low, high) by metric; metrics of all vectors together have no values of queries, and no interval.
+            (low, high) by metric; metrics of all vectors together, and those of a single query, have no interval.
 
         Raises:
             ArgumentError: nothing was evaluated yet, or a number is impossible.
-            DataError: a single query has an answer.
+            DataError: a single query has an answer, or there are fewer than three scores.
         """
         return intervals(self, confidence, seed, resamples)
 

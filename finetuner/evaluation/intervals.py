@@ -56,8 +56,8 @@ class Comparison(NamedTuple):
     tied: int | None
 
     def facts(self) -> dict[str, Any]:
-        """For JSON."""
-        return self._asdict()
+        """For JSON: None where there is no number."""
+        return {name: None if value != value else value for name, value in self._asdict().items()}
 
 
 def intervals(
@@ -68,20 +68,26 @@ def intervals(
     _evaluated(evaluator)
     if evaluator.query_data.kind == 'score':
         scores = _rows(evaluator, targets(evaluator.query_data))
+        if len(scores) < 2 or scores.size < 3:  # two have a correlation of 1, -1 or none
+            raise DataError(
+                f'An interval comes from how much scored rows differ, and this evaluation has {len(scores)} of them. '
+                f'Evaluate more.'
+            )
         for name in evaluator.names():
             (values,) = _correlations(name, [_rows(evaluator, evaluator.similarities)], scores, resamples, seed)
             low, high = bootstrap.bounds(values, confidence).tolist()
             found[name] = (low, high)
         return found
-    for names, values in _together(evaluator.per_query):
-        if len(values) < 2:
-            raise DataError(
-                'An interval comes from how much queries differ, and this evaluation has one query with an answer. '
-                'Evaluate more queries.'
-            )
+    groups = [group for group in _together(evaluator.per_query) if len(group[1]) > 1]
+    if evaluator.per_query and not groups:
+        raise DataError(
+            'An interval comes from how much queries differ, and no metric of this evaluation has values of more than '
+            'one query with an answer. Evaluate more queries.'
+        )
+    for names, values in groups:
         ends = bootstrap.bounds(bootstrap.means(values, resamples, seed), confidence)
         found.update(zip(names, zip(*ends.tolist(), strict=True), strict=True))
-    return {name: found[name] for name in evaluator.per_query}
+    return {name: found[name] for name in evaluator.per_query if name in found}
 
 
 def compare(
@@ -123,8 +129,9 @@ def compare(
             rose, fell = (int((sign * change[:, column] > bootstrap.TIE).sum()) for sign in (1, -1))
             ends, counts = (float(low[column]), float(high[column])), (rose, fell, len(change) - rose - fell)
             found[name] = _comparison(name, before, after, *ends, float(p_values[column]), len(change), *counts)
-    for name in names:  # of all vectors together
-        found.setdefault(name, _comparison(name, before, after, np.nan, np.nan, np.nan, _count(before)))
+    for name in names:  # of all vectors together, or of no query
+        count = 0 if name in changes else _count(before)
+        found.setdefault(name, _comparison(name, before, after, np.nan, np.nan, np.nan, count))
     return {name: found[name] for name in names}
 
 
@@ -187,7 +194,9 @@ def _together(per_query: Mapping[str, np.ndarray]) -> Iterator[tuple[list[str], 
 
 
 def _count(evaluator: 'Evaluator') -> int:
-    return max((int(np.isfinite(values).sum()) for values in evaluator.per_query.values()), default=0)
+    return max(
+        (int(np.isfinite(values).sum()) for values in evaluator.per_query.values()), default=len(evaluator.asked)
+    )
 
 
 def _evaluated(evaluator: 'Evaluator') -> None:

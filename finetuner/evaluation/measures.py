@@ -54,7 +54,7 @@ class Measure(NamedTuple):
             given = np.empty((0, 0))
         if given.shape not in ((), (len(space.rows),)):
             raise ArgumentError(f'The metric {self.name!r} must give a number, or one per query; it gave {values!r}.')
-        return given
+        return self._finite(given)
 
     def __call__(
         self, relevance: np.ndarray, n_relevant: np.ndarray, more: Mapping[str, Callable[[], Any]] | None = None
@@ -85,7 +85,15 @@ class Measure(NamedTuple):
             given = np.empty(0)
         if given.shape != (len(seen),):
             raise ArgumentError(f'The metric {self.name!r} must give one number per query; it gave {values!r}.')
-        return given
+        return self._finite(given)
+
+    def _finite(self, values: np.ndarray) -> np.ndarray:
+        if np.isinf(values).any():
+            raise ArgumentError(
+                f'The metric {self.name!r} gave an infinite value, of which there is no mean: let it give a number, '
+                f'or NaN for a query that has none.'
+            )
+        return values
 
 
 def measures(choice: Choice = None, limit: Limit = 20, legacy: bool = False) -> list[Measure]:
@@ -156,13 +164,26 @@ def means(chosen: Iterable[Measure], values: dict[str, np.ndarray], space: space
             del values[measure.name]
         elif measure.whole:
             values[measure.name][space.rows] = each
-        found[measure.name] = float(np.nanmean(each))
+        found[measure.name] = np.nan if np.isnan(each).all() else float(np.nanmean(each))
     return found
 
 
 def default_metrics(legacy: bool = False) -> dict[str, tuple[Metric, dict[str, Any]]]:
     """All metrics in the form `{name: (callable, keyword arguments)}`, to choose from or to add to."""
     return {name: (function, {}) for name, function in (original.METRICS if legacy else standard.METRICS).items()}
+
+
+def plain(limit: Limit) -> int | list[int | None] | None:
+    """A limit that can be compared: a number, a list of numbers, or None.
+
+    Raises:
+        ArgumentError: it is impossible.
+
+    >>> plain((1, 5)), plain(np.int64(20)), plain(None)
+    ([1, 5], 20, None)
+    """
+    numbers = _limits(limit)
+    return numbers if isinstance(limit, Iterable) else numbers[0]
 
 
 def resolve(monitor: str, names: Iterable[str], limit: Limit = 20) -> str:

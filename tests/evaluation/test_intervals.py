@@ -1,5 +1,6 @@
 """How sure a mean is, and whether two models differ."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from finetuner.errors import ArgumentError, DataError
 from finetuner.evaluation import Comparison, Evaluator, bootstrap, compare
 from finetuner.evaluation.correlation import correlation
+from finetuner.evaluation.metrics import hit_at_k
 from tests.evaluation.models import Same
 
 CHOSEN = ['map_at_r', 'precision_at_k', 'hit_at_1']
@@ -58,6 +60,43 @@ def test_metrics_with_gaps_of_their_own_are_drawn_from_what_they_have():
     found = evaluator.intervals()
     assert found['sometimes'] == (1.0, 1.0)
     assert found['always'][0] < evaluator.means['always'] < found['always'][1]
+
+
+def test_metrics_of_fewer_than_two_queries_have_no_interval():
+    def none(relevance, n_relevant):
+        return np.full(len(relevance), np.nan)
+
+    def first(relevance, n_relevant):
+        return np.where(np.arange(len(relevance)) == 0, 1.0, np.nan)
+
+    own = {'none': none, 'first': first, 'hit_at_1': hit_at_k}
+    before, after = evaluated(points(0.6), metrics=own), evaluated(points(0.6), metrics=own)
+    assert list(before.intervals()) == ['hit_at_1']
+    assert np.isnan(before.means['none'])
+    found = compare(before, after)
+    assert [found[name].queries for name in own] == [0, 1, 60]
+    with pytest.raises(DataError, match='no metric of this evaluation has values of more than one query'):
+        evaluated(points(0.6), metrics={'none': none, 'first': first}).intervals()
+
+
+def test_facts_have_none_where_there_is_no_number():
+    one = compare(*(evaluated(points(0.6), metrics=['nmi']) for _ in range(2)))['nmi']
+    assert one.queries == 62
+    assert json.loads(json.dumps(one.facts(), allow_nan=False)) == {
+        'before': one.before, 'after': one.after, 'difference': 0, 'low': None, 'high': None, 'p_value': None,
+        'queries': 62, 'rose': None, 'fell': None, 'tied': None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize('limit', [(1, 5), np.array([1, 5]), range(1, 6, 4)])
+def test_limits_are_compared_by_their_numbers(limit):
+    metrics = ['precision_at_k', 'map_at_r']
+    before, after = (
+        evaluated(points(0.6), metrics=metrics, limit=[1, 5]),
+        evaluated(points(0.6), metrics=metrics, limit=limit),
+    )
+    assert list(compare(before, after)) == ['precision_at_1', 'precision_at_5', 'map_at_r']
+    assert after.settings['limit'] == [1, 5]
 
 
 def test_one_query_has_no_interval():
@@ -220,6 +259,12 @@ class TestScoredPairs:
         drawn = [chance.integers(0, 40, 40) for _ in range(300)]
         slow = [correlation('pearson', evaluator.similarities[d], scores[d]) for d in drawn]
         assert found['pearson'] == pytest.approx(np.quantile(slow, [0.025, 0.975]))
+
+    @pytest.mark.parametrize('count', [1, 2])
+    def test_so_few_have_no_interval(self, count):
+        evaluator = evaluated(self.rows()[:count], metrics=None)
+        with pytest.raises(DataError, match=f'this evaluation has {count} of them'):
+            evaluator.intervals()
 
     def test_models_are_compared(self):
         before, after = evaluated(self.rows(2.0), metrics=None), evaluated(self.rows(0.1), metrics=None)

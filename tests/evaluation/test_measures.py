@@ -135,6 +135,13 @@ def test_a_metric_of_ones_own_that_gives_no_numbers_is_named(wrong):
         values({'mine': (wrong, {})})
 
 
+def test_an_infinite_value_is_refused_and_none_is_not():
+    for wrong in (lambda relevance: float('inf'), lambda relevance, n_relevant: -np.inf * n_relevant):
+        with pytest.raises(ArgumentError, match="'mine' gave an infinite value"):
+            values({'mine': (wrong, {})})
+    assert np.isnan(values({'mine': (lambda relevance: float('nan'), {})})['mine']).all()
+
+
 def test_monitors_take_either_name():
     one, several = list(values('precision_at_k', 20)), list(values('precision_at_k', [5, 1]))
     assert resolve('precision_at_k', one, 20) == 'precision_at_k'

@@ -149,6 +149,8 @@ def test_metrics_of_ones_own_may_see_the_vectors():
     assert found['longest'] == pytest.approx(np.linalg.norm(vectors, axis=1).max() ** 2)
     assert found['lengths'] == pytest.approx(np.linalg.norm(vectors, axis=1).mean())
     assert list(evaluator.per_query) == ['lengths', 'hit_at_1']
+    with pytest.raises(ArgumentError, match="'mine' gave an infinite value"):
+        Evaluator((vectors, labels), model=Same(None), metrics={'mine': lambda space: np.inf}).evaluate()
     for wrong in (lambda space: 'good', lambda space: [1, 2]):
         with pytest.raises(ArgumentError, match="'mine' must give a number, or one per query"):
             Evaluator((vectors, labels), model=Same(None), metrics={'mine': wrong}).evaluate()
