@@ -23,6 +23,7 @@ from finetuner.evaluation.measures import Choice, Limit, Measure
 from finetuner.evaluation.metrics import Metric
 from finetuner.evaluation.search import ExactIndex, known
 from finetuner.evaluation.spaces import Space, check
+from finetuner.evaluation.unchanged import unchanged_by_failure
 from finetuner.typing import CollateFn, PreprocessFn
 
 # The most results judged at a time.
@@ -106,6 +107,7 @@ class Evaluator:
         """All metrics as `{name: (callable, keyword arguments)}`, to choose from or to add to."""
         return chosen.default_metrics(legacy)
 
+    @unchanged_by_failure
     def evaluate(
         self,
         *,
