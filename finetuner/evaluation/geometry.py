@@ -16,6 +16,8 @@ LESS_IS_BETTER = ('alignment', 'uniformity')
 
 # Similarities, or numbers of vectors, held at a time.
 _HELD = 1 << 22
+# Whether so many places belong to queries is held at a time.
+_BELONGING = 1 << 26
 
 
 def alignment(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -103,6 +105,52 @@ def to_sets(
             )
             found[some] = np.maximum(np.divide(distances, counts, out=np.full(len(some), np.nan), where=counts > 0), 0)
     return found
+
+
+def to_overlapping(
+    queries: np.ndarray, index: np.ndarray, own: np.ndarray, sets: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """What `to_sets` gives, for sets that share many of their places.
+
+    Each query is compared with the whole index, in blocks, which costs the same however many sets there are.
+
+    Args:
+        queries: as for `to_sets`, like all others.
+        index: as there.
+        own: as there.
+        sets: as there.
+    """
+    found = np.full(len(queries), np.nan)
+    for rows, belongs in _masks(sets, len(index)):
+        here = np.flatnonzero(own[rows] >= 0)
+        belongs[here, own[rows[here]]] = False
+        q, counts, total = unit(queries[rows]), belongs.sum(axis=1), np.zeros(len(rows))
+        squares = np.einsum('ij,ij->i', q, q)[:, None]
+        for places in _blocks(np.arange(len(index)), max(len(rows), index.shape[1])):
+            x = unit(index[places])
+            d = q @ x.T
+            d *= -2
+            d += squares
+            d += np.einsum('ij,ij->i', x, x)
+            d *= belongs[:, places]
+            total += d.sum(axis=1)
+        found[rows] = np.maximum(np.divide(total, counts, out=np.full(len(rows), np.nan), where=counts > 0), 0)
+    return found
+
+
+def _masks(sets: Iterable[tuple[np.ndarray, np.ndarray]], size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    # Numbers of some queries (B,), and whether each of `size` places belongs to them (B, size).
+    step, rows = max(_BELONGING // max(size, 1), 1), list[int]()
+    mask = np.zeros((step, size), bool)
+    for some, places in sets:
+        for row in some.tolist():
+            mask[len(rows), places] = True
+            rows.append(row)
+            if len(rows) == step:
+                yield np.array(rows), mask
+                rows, mask[:] = [], False
+    if rows:
+        yield np.array(rows), mask[: len(rows)]
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -64,7 +64,8 @@ def _facts(before: 'Evaluator', after: 'Evaluator') -> Iterator[Fact]:
     asked = [sorted(one.asked.tolist()) for one in (before, after)]
     yield 'how many queries were asked', len(asked[0]), len(asked[1])
     for row in _first(*asked):
-        yield 'which queries were asked', *(before.query_names[side[row]] for side in asked)
+        first, second = (before.query_names[side[row]] for side in asked)
+        yield 'which queries were asked', first, second
 
 
 def _relevant(truths: list[GroundTruth], queries: Sequence[str], items: Sequence[str]) -> Iterator[Fact]:
@@ -78,7 +79,7 @@ def _relevant(truths: list[GroundTruth], queries: Sequence[str], items: Sequence
         found = []
         for truth, (_, place, grade) in zip(truths, (one[row].tolist() for one in listed), strict=True):
             found.append(f'{items[int(truth.index[place])]} with grade {grade}')
-        yield f'what is relevant to {queries[listed[0][row, 0]]}', *found
+        yield f'what is relevant to {queries[listed[0][row, 0]]}', found[0], found[1]
 
 
 def _names(role: str, ours: Sequence[str], theirs: Sequence[str]) -> Iterator[Fact]:

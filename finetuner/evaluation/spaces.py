@@ -14,7 +14,7 @@ from finetuner.data.records import Records
 from finetuner.data.views import listed
 from finetuner.errors import DataError
 from finetuner.evaluation import clusters, geometry, votes as polls
-from finetuner.evaluation.ground_truth import GroundTruth
+from finetuner.evaluation.ground_truth import GroundTruth, LabelTruth
 
 
 class Space:
@@ -67,7 +67,11 @@ def alignment(space: Space) -> np.ndarray:
     number = np.full(len(space.truth.queries), -1)
     number[space.rows] = np.arange(len(space.rows))
     sets = ((number[rows][number[rows] >= 0], places) for rows, places in space.truth.sets())
-    return geometry.to_sets(space.queries, space.index, space.truth.own[space.rows], sets)
+    several = (
+        isinstance(space.truth, LabelTruth) and max(space.truth.labels.shape[1], space.truth.index_labels.shape[1]) > 1
+    )
+    compared = geometry.to_overlapping if several else geometry.to_sets
+    return compared(space.queries, space.index, space.truth.own[space.rows], sets)
 
 
 def uniformity(space: Space) -> float:

@@ -2,18 +2,16 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
-Given, Found = ParamSpec('Given'), TypeVar('Found')
+Method = TypeVar('Method', bound=Callable[..., Any])
 
 
-def unchanged_by_failure(
-    method: Callable[Concatenate[Any, Given], Found],
-) -> Callable[Concatenate[Any, Given], Found]:
+def unchanged_by_failure(method: Method) -> Method:
     """A method after whose failure all attributes are what they were before."""
 
     @wraps(method)
-    def tried(self: Any, *given: Given.args, **options: Given.kwargs) -> Found:
+    def tried(self: Any, *given: Any, **options: Any) -> Any:
         before = dict(vars(self))
         try:
             return method(self, *given, **options)
@@ -21,4 +19,4 @@ def unchanged_by_failure(
             vars(self).update(before)
             raise
 
-    return tried
+    return cast(Method, tried)

@@ -42,10 +42,12 @@ def test_alignment_is_the_squared_distance_of_directions(rng):
     assert_allclose(geometry.alignment(a, 3 * a), 0, atol=1e-15)
 
 
+@pytest.mark.parametrize('compared', [geometry.to_sets, geometry.to_overlapping])
 @pytest.mark.parametrize('held', [None, 8])
-def test_sets_are_compared_without_their_pairs(rng, monkeypatch, held):
+def test_sets_are_compared_without_their_pairs(rng, monkeypatch, compared, held):
     if held:
         monkeypatch.setattr(geometry, '_HELD', held)
+        monkeypatch.setattr(geometry, '_BELONGING', 2 * held + 2)
     queries, index = rng.standard_normal((6, 4)), rng.standard_normal((9, 4))
     index[4] = 0  # has no direction
     own = np.array([0, -1, 7, 4, 5, 1])
@@ -54,7 +56,7 @@ def test_sets_are_compared_without_their_pairs(rng, monkeypatch, held):
         (np.array([3]), np.array([4])),
         (np.array([4, 5]), np.array([2])),
     ]
-    found = geometry.to_sets(queries, index, own, sets)
+    found = compared(queries, index, own, sets)
     for rows, places in sets:
         for row in rows:
             others = [place for place in places if place != own[row]]
@@ -68,9 +70,10 @@ def test_a_zero_vector_has_no_direction_and_stays():
     assert geometry.alignment([[0, 0]], [[0, 2]]).tolist() == [1]
 
 
-def test_equal_vectors_are_never_below_zero(rng):
+@pytest.mark.parametrize('compared', [geometry.to_sets, geometry.to_overlapping])
+def test_equal_vectors_are_never_below_zero(rng, compared):
     index = np.repeat(rng.standard_normal((1, 300)), 50, axis=0)
-    found = geometry.to_sets(index, index, np.arange(50), [(np.arange(50), np.arange(50))])
+    found = compared(index, index, np.arange(50), [(np.arange(50), np.arange(50))])
     assert (found >= 0).all() and (found < 1e-12).all()
 
 

@@ -130,6 +130,23 @@ def test_clusters_are_of_one_label_an_item_and_votes_of_several():
     assert 0.3 < finetuner.evaluate(Same(None), (vectors, labels), metrics='knn_accuracy')['knn_accuracy'] < 1
 
 
+@pytest.mark.parametrize('side', ['queries', 'index'])
+def test_many_sets_of_labels_do_not_gather_the_index_for_each(rng, monkeypatch, side):
+    calls = []
+    real = geometry.unit
+    monkeypatch.setattr(geometry, 'unit', lambda vectors: calls.append(len(vectors)) or real(vectors))
+    vectors, index = rng.standard_normal((2, 80, 5)).astype(np.float32)
+    labels = [tuple(rng.choice(9, 3, replace=False).tolist()) for _ in range(80)]
+    wanted = labels if side == 'queries' else [label[:2] for label in labels]
+    evaluator = Evaluator((vectors, wanted), (index, labels), Same(None), 'alignment')
+    evaluator.evaluate(rows=np.arange(70))
+    assert sum(calls) == 150
+    squared = ((real(vectors)[:, None] - real(index)) ** 2).sum(axis=2)
+    expected = [squared[i, [bool({*wanted[i]} & {*label}) for label in labels]].mean() for i in range(70)]
+    np.testing.assert_allclose(evaluator.per_query['alignment'][:70], expected, rtol=1e-9)
+    assert np.isnan(evaluator.per_query['alignment'][70:]).all()
+
+
 def test_names_are_suggested():
     with pytest.raises(ArgumentError, match="no metric 'knn_acuracy'. Did you mean 'knn_accuracy'"):
         Evaluator(points(), metrics=['knn_acuracy'])
