@@ -234,11 +234,10 @@ class Evaluator:
         values = {measure.name: np.full(len(truth.queries), np.nan) for measure in wanted}
         size = len(index.vectors)
         while len(rows):
-            count = max(_RESULTS // chosen.depth(wanted, truth.n_relevant[rows[:_RESULTS]], size), 1)
+            count = max(_RESULTS // max(chosen.depth(wanted, truth.n_relevant[rows[:_RESULTS]], size), KEPT), 1)
             part, rows = rows[:count], rows[count:]
-            places, _ = index.search(
-                queries[place[part]], chosen.depth(wanted, truth.n_relevant[part], size), truth.own[part]
-            )
+            width = max(chosen.depth(wanted, truth.n_relevant[part], size), min(KEPT, size))
+            places, _ = index.search(queries[place[part]], width, truth.own[part])
             self.nearest[part, : places.shape[1]] = places[:, :KEPT]
             relevance = truth.relevance(part, places)
             more: Mapping[str, Any] = {

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from finetuner.data.records import Records
 from finetuner.evaluation.evaluator import Evaluator
+from finetuner.evaluation.spaces import less_is_better
 
 LONGEST = 60  # characters of a text
 
@@ -28,7 +29,7 @@ class Found(NamedTuple):
 def examples(
     evaluator: Evaluator, exclude_self: bool, metric: str, before: Found, after: Found, count: int
 ) -> list[dict[str, Any]]:
-    """The queries whose metric rose most and fell most, for `History.examples`.
+    """The queries whose metric improved most and worsened most, for `History.examples`.
 
     Args:
         evaluator: of both evaluations.
@@ -36,11 +37,11 @@ def examples(
         metric: the name of `values`.
         before: what was found before.
         after: what was found after.
-        count: how many queries; the larger half are those that rose most.
+        count: how many queries; the larger half are those that improved most.
     """
     truth = evaluator.truth(exclude_self)
     index = evaluator.query_data if evaluator.index_data is None else evaluator.index_data
-    change = after.values - before.values
+    change = (after.values - before.values) * (-1 if less_is_better(metric) else 1)
     asked = np.flatnonzero(~np.isnan(change))
     rising = asked[np.argsort(-change[asked], kind='stable')]
     best = rising[: (count + 1) // 2]

@@ -120,7 +120,7 @@ def measures(choice: Choice = None, limit: Limit = 20, legacy: bool = False) -> 
             takes = _parameters(function)
             if not _needs_all(function) and {'n_relevant', 'k'} <= set(takes):
                 options.setdefault('k', deepest)
-            cut = 1 if 'space' in takes else _deeper(deepest, options.get('k'))
+            cut = _deeper(deepest, options.get('k'))
             found[name] = Measure(name, function, options, cut, _needs_all(function))
         return list(found.values())
     for name in known if choice is None else [choice] if isinstance(choice, str) else choice:
@@ -133,7 +133,7 @@ def measures(choice: Choice = None, limit: Limit = 20, legacy: bool = False) -> 
                 f'There is no metric {name!r}. {nearest(str(name), [*standard.METRICS, *spaces.METRICS])}'
             )
         if 'space' in _parameters(metric):
-            found[name] = Measure(name, metric, {}, 1)
+            found[name] = Measure(name, metric, {}, deepest)
             continue
         if numbered:
             cuts = _limits(int(numbered[2]))
@@ -214,7 +214,7 @@ def main_metric(wanted: str | None, names: Iterable[str], limit: Limit = 20) -> 
     """By which queries are chosen and a verdict is spoken.
 
     Args:
-        wanted: what someone calls it; None takes 'average_precision' if it is there, else the first.
+        wanted: what someone calls it; None takes 'average_precision' if it is there, else the first that is of results.
         names: the results that have a value for each query.
         limit: the limit of the evaluation.
 
@@ -229,13 +229,16 @@ def main_metric(wanted: str | None, names: Iterable[str], limit: Limit = 20) -> 
         )
     if wanted is not None:
         return resolve(wanted, known, limit)
-    return 'average_precision' if 'average_precision' in known else known[0]
+    of_results = [name for name in known if name not in spaces.METRICS]
+    return 'average_precision' if 'average_precision' in known else (of_results or known)[0]
 
 
 def depth(chosen: Iterable[Measure], n_relevant: np.ndarray, size: int) -> int:
     """How many results the measures need, of an index of `size` items, for queries with `n_relevant` (Q,)."""
     needed = 1
     for measure in chosen:
+        if measure.whole:
+            continue
         if measure.all_relevant:
             needed = max(needed, int(n_relevant.max(initial=0)))
         else:

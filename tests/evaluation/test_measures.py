@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose
 
 from finetuner.errors import ArgumentError
 from finetuner.evaluation import legacy, metrics
-from finetuner.evaluation.measures import default_metrics, depth, measures, resolve
+from finetuner.evaluation.measures import default_metrics, depth, main_metric, measures, resolve
 
 # Two queries; the index holds 2 and 6 relevant items.
 RELEVANCE = np.array([[1, 0, 0, 1, 0, 0], [0, 1, 1, 1, 1, 1]])
@@ -100,6 +100,8 @@ def test_a_chosen_k_may_go_beyond_the_limit():
         ('map_at_r', 3, 6),
         (['map_at_r', 'recall_at_k'], 20, 20),
         ('recall_at_k', None, 50),
+        (['alignment', 'purity'], None, 1),
+        (['alignment', 'hit_at_2'], 1, 2),
         ('recall_at_k', 80, 50),
     ],
 )
@@ -140,6 +142,18 @@ def test_an_infinite_value_is_refused_and_none_is_not():
         with pytest.raises(ArgumentError, match="'mine' gave an infinite value"):
             values({'mine': (wrong, {})})
     assert np.isnan(values({'mine': (lambda relevance: float('nan'), {})})['mine']).all()
+
+
+@pytest.mark.parametrize(
+    ('names', 'expected'),
+    [
+        (['alignment', 'hit_at_k', 'average_precision'], 'average_precision'),
+        (['alignment', 'knn_accuracy', 'hit_at_k'], 'hit_at_k'),
+        (['alignment', 'knn_accuracy'], 'alignment'),
+    ],
+)
+def test_queries_are_chosen_by_what_they_find_if_that_is_known(names, expected):
+    assert main_metric(None, names) == expected
 
 
 def test_monitors_take_either_name():

@@ -147,6 +147,14 @@ def test_many_sets_of_labels_do_not_gather_the_index_for_each(rng, monkeypatch, 
     assert np.isnan(evaluator.per_query['alignment'][70:]).all()
 
 
+@pytest.mark.parametrize('chosen', [['alignment'], {'mine': lambda space: 1.0}, ['hit_at_1', 'purity'], ['map_at_r']])
+def test_the_nearest_are_kept_whatever_is_measured(chosen):
+    evaluator, usual = (Evaluator(points(), model=Same(None), metrics=metrics) for metrics in (chosen, None))
+    evaluator.evaluate(limit=1), usual.evaluate()
+    assert (usual.nearest[:58] >= 0).all()
+    np.testing.assert_array_equal(evaluator.nearest, usual.nearest)
+
+
 def test_names_are_suggested():
     with pytest.raises(ArgumentError, match="no metric 'knn_acuracy'. Did you mean 'knn_accuracy'"):
         Evaluator(points(), metrics=['knn_acuracy'])
