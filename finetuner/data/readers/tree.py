@@ -4,6 +4,7 @@ What is decided is the same for every version of docarray; a version only says h
 """
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -134,7 +135,9 @@ def _sessions(documents: Sequence[Any], asks: Asks, ids: Ids) -> Records:
 
 def _grade(label: Any) -> int:
     # A whole number from 1, -1, or 0 for anything else; protocol buffers made floats of some.
-    if isinstance(label, bool) or not isinstance(label, Real) or not float(label).is_integer():
+    if hasattr(label, '__array__') and len(getattr(label, 'shape', (1,))) == 0:
+        label = np.asarray(label).item()  # a tensor
+    if isinstance(label, bool) or not isinstance(label, Real | Decimal) or not float(label).is_integer():
         return 0
     grade = int(float(label))
     return grade if grade == -1 or 1 <= grade <= MOST else 0

@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -63,7 +65,16 @@ def test_matches_may_belong_to_a_document_more_or_less():
     assert make_sampler(Dataset(records), 8).most == 3  # positives of one another, whatever their grade
 
 
-@pytest.mark.parametrize('label', [0, -2, 0.5, 128, float('nan'), '1', True, [1], None])
+@pytest.mark.parametrize(
+    'kind', [np.array, np.int8, np.float32, Decimal, lambda label: pytest.importorskip('torch').tensor(label)]
+)
+def test_grades_may_be_numbers_of_any_kind(kind):
+    assert read(DocumentArray([session('q', kind(1), kind(3), kind(-1))])).grade.tolist() == [0, 1, 3, -1]
+
+
+@pytest.mark.parametrize(
+    'label', [0, -2, 0.5, 128, float('nan'), '1', True, np.array(0), np.True_, np.ones(2), [1], None]
+)
 def test_session_labels_that_are_no_grades_are_refused(label):
     with pytest.raises(DataError, match=r"Match 'q1' of document 'q' has finetuner_label .*expected 1 .* or -1"):
         read(DocumentArray([session('q', 1, label)]))
