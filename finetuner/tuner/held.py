@@ -108,7 +108,10 @@ def guarded(watching: Sequence[Callback]) -> list[Callback]:
     if judge is None or any(isinstance(callback, Guard) for callback in watching):
         return [*watching]
     if by(judge) is None:
-        logger.info('There is no guard: nobody knows whether more of what is measured is better. Measure map_at_r too.')
+        logger.info(
+            'There is no guard: it needs a metric of ours that has a value for each query, of which more is better. '
+            'Measure map_at_r too.'
+        )
         return [*watching]
     place = watching.index(judge) + 1
     return [*watching[:place], Guard(judge), *watching[place:]]

@@ -14,6 +14,7 @@ from finetuner.callback import (
 )
 from finetuner.errors import ArgumentError, DataError
 from finetuner.inference import encoder
+from finetuner.tuner.callbacks.guard import by
 from tests.models import clusters, mlp
 
 MANY = clusters(10, 40)
@@ -154,6 +155,19 @@ def test_a_second_training_that_cannot_be_leaves_the_first(caplog):
     assert finetuner.evaluate(model, MANY)['map_at_r'] > finetuner.evaluate(mlp('torch'), MANY)['map_at_r'] - 0.01
 
 
+@pytest.mark.parametrize(
+    ('metrics', 'metric'),
+    [
+        (['knn_accuracy', 'alignment'], 'knn_accuracy'),
+        (['knn_accuracy', 'hit_at_k'], 'hit_at_k'),
+        (['hit_at_k', 'map_at_r'], 'map_at_r'),
+        (['nmi', 'alignment'], None),
+    ],
+)
+def test_the_metric_is_one_of_which_each_query_has_a_value_and_more_is_better(metrics, metric):
+    assert by(EvaluationCallback(MANY, metrics=metrics)) == metric
+
+
 def test_metrics_of_ones_own_have_no_guard(caplog):
     pytest.importorskip('torch')
     rank = {'mean_rank': (lambda relevance: float(np.argmax(relevance)), {})}
@@ -161,7 +175,7 @@ def test_metrics_of_ones_own_have_no_guard(caplog):
         _, history = finetuner.fit(
             mlp('torch'), MANY, epochs=1, callbacks=[EvaluationCallback(MANY, metrics=rank)], return_history=True
         )
-    assert 'There is no guard: nobody knows whether more' in caplog.text
+    assert 'There is no guard: it needs a metric of ours that has a value for each query' in caplog.text
     assert history.verdict == {}
     with pytest.raises(ArgumentError, match='judges by a metric of ours'):
         judge = EvaluationCallback(MANY, metrics=rank)

@@ -11,6 +11,7 @@ from finetuner.errors import ArgumentError
 from finetuner.evaluation.correlation import correlation, targets
 from finetuner.evaluation.measures import measures
 from finetuner.evaluation.metrics import METRICS
+from finetuner.evaluation.spaces import knn_accuracy
 from finetuner.evaluation.verdict import ENOUGH, Verdict, verdict
 from finetuner.tuner.callbacks.base import Callback
 from finetuner.tuner.callbacks.evaluation import EvaluationCallback
@@ -27,8 +28,9 @@ def by(judge: EvaluationCallback) -> str | None:
     if kind == 'score':
         names = evaluator.names(limit)
     else:
-        known = set(METRICS.values())
-        names = [one.name for one in measures(evaluator.metrics, limit) if one.function in known]
+        found = measures(evaluator.metrics, limit)
+        known = ({*METRICS.values()}, {knn_accuracy})  # in this order
+        names = [one.name for several in known for one in found if one.function in several]
     return PREFERRED[kind] if PREFERRED[kind] in names else next(iter(names), None)
 
 
