@@ -100,7 +100,7 @@ def ndcg_at_k(
         gain: as for `dcg_at_k`.
 
     Raises:
-        ArgumentError: `relevance` has grades other than 1 and `grades` is not given.
+        ArgumentError: `relevance` has grades other than 1 and `grades` is not given, or lacks some of them.
 
     >>> ndcg_at_k([[0, 1]], [1]).round(4), ndcg_at_k([[1, 3]], [2], grades=[[1, 3]]).round(4)
     (array([0.6309]), array([0.7967]))
@@ -121,7 +121,14 @@ def ndcg_at_k(
         if known.ndim != 2 or len(known) != len(hits):
             raise ArgumentError(f'grades has a row for each of the {len(hits)} queries; its shape is {known.shape}.')
         best = discounted(-np.sort(-gains(known, gain), axis=1)[:, :width])
-    return ratio(discounted(gained), best)
+    dcg = discounted(gained)
+    beyond = np.flatnonzero(dcg > best * (1 + 1e-9))
+    if beyond.size:
+        raise ArgumentError(
+            f'Query {beyond[0]} found more than the best possible list holds, {dcg[beyond[0]]:g} against '
+            f'{best[beyond[0]]:g}: expected in grades those of all its relevant items, at least the {width} highest.'
+        )
+    return ratio(dcg, best)
 
 
 def average_precision(relevance: np.ndarray, n_relevant: np.ndarray, k: int | None = None) -> np.ndarray:

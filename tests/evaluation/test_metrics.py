@@ -86,6 +86,12 @@ def test_grades_weigh_the_gain():
         metrics.ndcg_at_k(graded, total, grades=[[3], [3]])
 
 
+def test_grades_that_lack_what_was_found_are_refused():
+    with pytest.raises(ArgumentError, match='Query 1 found more than the best .*, 3 against 2.6.*the 2 highest'):
+        metrics.ndcg_at_k([[3, 0], [3, 0]], [2, 2], grades=[[3, 3], [2, 1]])
+    assert metrics.ndcg_at_k([[3, 0, 0]], [3], k=1, grades=[[3]])[0] == 1  # the highest are enough
+
+
 def test_gains_may_grow_with_the_power_of_the_grade():
     graded, total = [[1, 3, -1]], [3]
     gain = 1 + 7 / LOG3
