@@ -2,7 +2,10 @@
 
 import numpy as np
 
-from finetuner.errors import ArgumentError
+from finetuner.errors import ArgumentError, whole_number
+
+# Votes counted at a time.
+_VOTES = 1 << 20
 
 
 def knn_accuracy(labels: np.ndarray, found: np.ndarray, k: int | None = None) -> np.ndarray:
@@ -15,6 +18,9 @@ def knn_accuracy(labels: np.ndarray, found: np.ndarray, k: int | None = None) ->
         found: (Q, W) codes of the labels of what was found for each, nearest first, or (Q, W, L); -1 is none.
         k: how many neighbours vote; None for all W.
 
+    Raises:
+        ArgumentError: a shape or k is impossible.
+
     >>> knn_accuracy([7, 7], [[7, 8, 8], [7, 8, 9]])
     array([0., 1.])
     """
@@ -25,9 +31,16 @@ def knn_accuracy(labels: np.ndarray, found: np.ndarray, k: int | None = None) ->
             f'knn_accuracy takes labels (Q,) and the labels of what was found (Q, W), a row for each query; '
             f'these have shapes {np.shape(labels)} and {theirs.shape}.'
         )
-    votes = theirs[:, :k].reshape(len(theirs), -1)
-    if not votes.size:
-        return np.zeros(len(own))
+    votes = theirs[:, : None if k is None else whole_number('k', k, 1)]
+    right, width = np.zeros(len(own)), int(np.prod(votes.shape[1:]))
+    step = max(_VOTES // max(width, 1), 1)
+    for a in range(0, len(own) if width else 0, step):
+        right[a : a + step] = _right(own[a : a + step], votes[a : a + step].reshape(-1, width))
+    return right
+
+
+def _right(own: np.ndarray, votes: np.ndarray) -> np.ndarray:
+    # (B,) whether the winner of (B, V) votes is among the labels (B, L).
     count, width = votes.shape
     order = np.argsort(votes, axis=1, kind='stable')
     ranked = np.take_along_axis(votes, order, axis=1)
@@ -43,4 +56,4 @@ def knn_accuracy(labels: np.ndarray, found: np.ndarray, k: int | None = None) ->
     wins = (weight == best[runs]) & (weight >= 0)
     chosen[runs[wins]] = label[wins]
     right: np.ndarray = ((own == chosen[:, None]) & (own >= 0)).any(axis=1)
-    return right.astype(float)
+    return right
