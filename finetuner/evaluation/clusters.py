@@ -3,6 +3,7 @@
 import numpy as np
 
 from finetuner.errors import ArgumentError, whole_number
+from finetuner.evaluation.geometry import finite
 
 # Vectors that are compared with all centres at a time hold at most so many distances.
 _DISTANCES = 1 << 22
@@ -17,9 +18,13 @@ def kmeans(vectors: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
     100 rounds. Vectors are never compared with each other, and in blocks with the centres.
 
     Args:
-        vectors: (N, D) finite numbers; computed in their own precision, float32 or float64.
+        vectors: (N, D) finite numbers; computed in their own precision, float32 or float64, less their mean.
         k: how many clusters.
         seed: what chance starts from.
+
+    Raises:
+        ArgumentError: the shape or k is impossible.
+        DataError: a number is NaN or infinite.
 
     Source: Lloyd, 1982; Arthur and Vassilvitskii, 2007.
 
@@ -32,6 +37,7 @@ def kmeans(vectors: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
         raise ArgumentError(f'kmeans takes vectors (N, D); these have shape {x.shape}.')
     if whole_number('k', k, 1) > len(x):
         raise ArgumentError(f'k={k}: expected at most as many clusters as there are vectors, {len(x)}.')
+    x = _centred(finite('kmeans', x))
     centres, nearest = _drawn(x, k, np.random.default_rng(seed)), np.full(len(x), -1)
     for _ in range(_ROUNDS):
         before = nearest
@@ -41,6 +47,14 @@ def kmeans(vectors: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
             break
         centres = _means(x, nearest, k)
     return nearest
+
+
+def _centred(x: np.ndarray) -> np.ndarray:
+    # Far from the origin the squares of float32 leave nothing of the distances.
+    found, mean, step = np.empty_like(x), x.mean(axis=0, dtype=np.float64), max(_DISTANCES // max(x.shape[1], 1), 1)
+    for a in range(0, len(x), step):
+        found[a : a + step] = x[a : a + step] - mean
+    return found
 
 
 def nmi(clusters: np.ndarray, labels: np.ndarray) -> float:

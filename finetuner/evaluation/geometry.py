@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from finetuner.errors import ArgumentError
+from finetuner.errors import ArgumentError, DataError, enumerated
 
 LESS_IS_BETTER = ('alignment', 'uniformity')
 
@@ -30,7 +30,7 @@ def alignment(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     >>> alignment([[1, 0], [2, 0]], [[0, 1], [5, 0]])
     array([2., 0.])
     """
-    first, second = unit(a), unit(b)
+    first, second = unit(finite('alignment', a)), unit(finite('alignment', b))
     if first.shape != second.shape:
         raise ArgumentError(f'alignment takes pairs of vectors; these have shapes {first.shape} and {second.shape}.')
     squared: np.ndarray = ((first - second) ** 2).sum(axis=1)
@@ -49,7 +49,7 @@ def uniformity(vectors: np.ndarray, t: float = 2.0) -> float:
     >>> round(uniformity([[1, 0], [0, 1], [-1, 0], [0, -1]]), 4)
     -4.3963
     """
-    x = np.asarray(vectors)
+    x = finite('uniformity', vectors)
     count = len(x)
     if count < 2 or x.ndim != 2:
         raise ArgumentError(f'uniformity compares vectors (N, D) with each other, at least two; it got {x.shape}.')
@@ -151,6 +151,25 @@ def _masks(sets: Iterable[tuple[np.ndarray, np.ndarray]], size: int) -> Iterator
                 rows, mask[:] = [], False
     if rows:
         yield np.array(rows), mask[: len(rows)]
+
+
+def finite(name: str, vectors: np.ndarray) -> np.ndarray:
+    """The vectors (N, D) as an array.
+
+    Args:
+        name: what takes them.
+        vectors: numbers.
+
+    Raises:
+        DataError: one is NaN or infinite; names the vector.
+    """
+    x = np.asarray(vectors)
+    if x.ndim == 2 and x.dtype.kind == 'f':
+        blocks = _blocks(np.arange(len(x)), x.shape[1])
+        bad = [int(row) for rows in blocks for row in rows[~np.isfinite(x[rows]).all(axis=1)]]
+        if bad:
+            raise DataError(f'{name} takes finite vectors; NaN or infinite is vector {enumerated(bad)}.')
+    return x
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from sklearn import metrics as sklearn
 
-from finetuner.errors import ArgumentError
+from finetuner.errors import ArgumentError, DataError
 from finetuner.evaluation import clusters
 
 groups = st.integers(1, 30).flatmap(
@@ -94,6 +94,20 @@ def test_chance_is_a_seed(rng):
     vectors = rng.standard_normal((100, 3))
     assert (clusters.kmeans(vectors, 8, 1) == clusters.kmeans(vectors, 8, 1)).all()
     assert (clusters.kmeans(vectors, 8, 1) != clusters.kmeans(vectors, 8, 2)).any()
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_groups_far_from_the_origin_are_found(dtype):
+    vectors, labels = blobs(400, 4, dtype=np.float64)
+    assert clusters.nmi(clusters.kmeans((vectors + 100_000).astype(dtype), 4), labels) == pytest.approx(1)
+
+
+@pytest.mark.parametrize('wrong', [np.nan, -np.inf])
+def test_vectors_that_are_not_finite_are_refused(wrong):
+    vectors = np.eye(3)
+    vectors[1, 2] = wrong
+    with pytest.raises(DataError, match='kmeans takes finite vectors; NaN or infinite is vector 1'):
+        clusters.kmeans(vectors, 2)
 
 
 def test_impossible_clusters_are_refused(rng):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from finetuner.errors import ArgumentError
+from finetuner.errors import ArgumentError, DataError
 from finetuner.evaluation import geometry
 
 
@@ -75,6 +75,17 @@ def test_equal_vectors_are_never_below_zero(rng, compared):
     index = np.repeat(rng.standard_normal((1, 300)), 50, axis=0)
     found = compared(index, index, np.arange(50), [(np.arange(50), np.arange(50))])
     assert (found >= 0).all() and (found < 1e-12).all()
+
+
+@pytest.mark.parametrize('wrong', [np.nan, np.inf])
+def test_vectors_that_are_not_finite_are_refused(wrong):
+    good, bad = np.eye(3), np.eye(3)
+    bad[[0, 2], 1] = wrong
+    for ask in (lambda: geometry.alignment(good, bad), lambda: geometry.alignment(bad, good)):
+        with pytest.raises(DataError, match='alignment takes finite vectors; NaN or infinite is vector 0 and 2'):
+            ask()
+    with pytest.raises(DataError, match='uniformity takes finite vectors; NaN or infinite is vector 0 and 2'):
+        geometry.uniformity(bad)
 
 
 def test_impossible_shapes_are_refused():
