@@ -12,6 +12,7 @@ from PIL import Image
 from finetuner.errors import ArgumentError, DataError
 from finetuner.evaluation import Evaluator, compare, report
 from finetuner.evaluation.intervals import Comparison
+from finetuner.evaluation.reports.changes import judge
 from finetuner.evaluation.reports.sections import verdict
 from tests.evaluation.reports import MARKUP, Given, before_and_after, images, spread, texts
 
@@ -138,6 +139,7 @@ def test_the_verdict_is_the_first_thing_said(of_texts):
         (-0.1, 0.01, 100, 'Worse.'),
         (0.1, 0.2, 100, 'No difference can be told.'),
         (0.1, 0.01, 29, 'Too few queries to tell.'),
+        (np.nan, np.nan, 100, 'No difference can be told.'),
     ],
 )
 def test_the_verdict(difference, p, queries, word):
@@ -322,3 +324,34 @@ def test_what_was_let_go_of_is_asked_for(tmp_path):
     before.embeddings = None
     with pytest.raises(ArgumentError, match='before has no embeddings'):
         report(before, after, tmp_path / 'report.html')
+
+
+def unknown(relevance):
+    return np.nan
+
+
+def test_a_metric_that_is_known_of_no_query_is_no_judge(tmp_path):
+    data, labels = texts()
+    sides = [Given(data, spread(labels, noise), metrics={'own': (unknown, {})}) for noise in (2, 0.3)]
+    for side in sides:
+        side.evaluate()
+    with pytest.raises(ArgumentError, match='own is NaN for every query.*such as average_precision'):
+        report(*sides, tmp_path / 'report.html')
+    named = ['own', 'mean']
+    for side in sides:
+        side.per_query['mean'] = np.linspace(0, 1, 60)
+    assert judge(None, named, *sides) == 'mean'
+    with pytest.raises(ArgumentError, match='own is NaN for every query.*Take one of .mean'):
+        judge('own', named, *sides)
+
+
+@pytest.mark.parametrize(('distance', 'value'), [('dot', 5000), ('cosine', 3), ('euclidean', 0), ('dot', 1e-12)])
+def test_of_one_vector_for_all_there_is_a_page(tmp_path, distance, value):
+    data, labels = texts()
+    sides = [Given(data, np.full((60, 6), value, 'float32')) for _ in range(2)]
+    for side in sides:
+        side.evaluate(distance=distance)
+    page = written(tmp_path, sides)
+    for drawing in page.source.split('class="outlines"')[1:]:
+        words = re.findall('text-anchor="middle">([^<]*)<', drawing.partition('</svg>')[0])
+        assert 1 < len(words) < 8 and len(set(words)) == len(words)

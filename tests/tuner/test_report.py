@@ -58,6 +58,17 @@ def test_a_training_is_not_lost_for_its_report(tmp_path, capsys):
 
 
 @pytest.mark.backends('torch')
+def test_nor_for_an_error_that_nobody_foresaw(tmp_path, capsys, monkeypatch):
+    def broken(*arguments, **options):
+        raise ValueError('math domain error')
+
+    monkeypatch.setattr('finetuner.tuner.callbacks.evaluation.write_report', broken)
+    _, history = fit('torch', judged(tmp_path / 'report.html'))
+    assert history.after
+    assert 'No report was written: ValueError: math domain error' in ' '.join(capsys.readouterr().out.split())
+
+
+@pytest.mark.backends('torch')
 def test_a_place_that_no_report_can_be_written_to_is_refused_before_the_training(tmp_path):
     with pytest.raises(ArgumentError, match='is a folder: name a file in it'):
         fit('torch', judged(tmp_path))

@@ -1,15 +1,17 @@
 """What two evaluations of the same queries say of each other: who changed, ranks, similarities of pairs."""
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from finetuner.errors import ArgumentError
+from finetuner.errors import ArgumentError, enumerated
 from finetuner.evaluation.bootstrap import TIE
 from finetuner.evaluation.correlation import ranks, similarity
 from finetuner.evaluation.evaluator import Evaluator
 from finetuner.evaluation.ground_truth import GroundTruth
+from finetuner.evaluation.measures import main_metric
 from finetuner.evaluation.search import ExactIndex
 
 QUERIES = 2000
@@ -51,6 +53,27 @@ def check(before: Evaluator, after: Evaluator) -> None:
         raise ArgumentError(
             f'before was evaluated with distance={ways[0]!r}, after with {ways[1]!r}: take one of them.'
         )
+
+
+def judge(metric: str | None, names: Iterable[str], before: Evaluator, after: Evaluator) -> str:
+    """By which metric the verdict is spoken and examples are chosen.
+
+    Args:
+        metric: what someone calls it; None takes the usual one of those that are known.
+        names: of the metrics that both have.
+        before: has evaluated.
+        after: has evaluated.
+
+    Raises:
+        ArgumentError: there is no such metric, or it is known for no query.
+    """
+    there = [name for name in names if name in before.per_query]
+    known = [name for name in there if np.isfinite(after.per_query[name] - before.per_query[name]).any()]
+    chosen = main_metric(metric, there if metric is not None else known or there, before.settings['limit'])
+    if chosen not in known:
+        hint = f'Take one of {enumerated(known)}.' if known else 'Add one that is, such as average_precision.'
+        raise ArgumentError(f'{chosen} is NaN for every query, so it tells nothing of before and after. {hint}')
+    return chosen
 
 
 def truth_of(side: Evaluator) -> GroundTruth:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,6 +14,7 @@ SIDE = 400  # of a map, in units of its drawing
 CROWD = 600
 """More points than this are drawn smaller."""
 _MARGIN = 14
+_LETTER = 9  # width of one on an axis, with what is left free
 
 
 def _circle(r: int) -> str:
@@ -83,14 +85,18 @@ def outlines(
     width, height, left, bottom = 400, 230, 16, 40
     across = _line(float(edges[0]), float(edges[-1]), left, width - left)
     up = _line(0.0, top, height - bottom, 10)
+    found = ticks(float(edges[0]), float(edges[-1]))
+    told = labels(found)
+    crowd = math.ceil(sum(map(len, told)) * _LETTER / (width - 2 * left))  # labels must not touch
+    labelled = list(zip(found, told, strict=True))[:: max(crowd, 1)]
     drawn = [
         element('line', x1=left, x2=width - left, y1=height - bottom, y2=height - bottom, class_='axis'),
         *(
             joined(
                 element('line', x1=across(x), x2=across(x), y1=height - bottom, y2=height - bottom + 5, class_='axis'),
-                element('text', f'{x:g}', x=across(x), y=height - bottom + 19, text_anchor='middle'),
+                element('text', label, x=across(x), y=height - bottom + 19, text_anchor='middle'),
             )
-            for x in ticks(float(edges[0]), float(edges[-1]))
+            for x, label in labelled
         ),
         element('text', axis, x=width / 2, y=height - 3, text_anchor='middle', class_='title'),
     ]
@@ -108,9 +114,25 @@ def ticks(low: float, high: float) -> list[float]:
     >>> ticks(-0.53, 0.996)
     [-0.5, 0.0, 0.5]
     """
-    size = 10.0 ** math.floor(math.log10(high - low))
+    exponent = math.floor(math.log10(high - low))
+    size = 10.0**exponent
     step = next(part * size for part in (0.2, 0.5, 1) if (high - low) / (part * size) < 6 or part == 1)
-    return [round(number * step, 12) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    numbers = range(math.ceil(low / step), math.floor(high / step) + 1)
+    return [round(number * step, 3 - exponent) for number in numbers]
+
+
+def labels(ticks: Sequence[float]) -> list[str]:
+    """Round numbers as words, with as many digits as tell them apart.
+
+    >>> labels([0.0, 0.5]), labels([0.9999998, 1.0])
+    (['0', '0.5'], ['0.9999998', '1'])
+    """
+    step = min((b - a for a, b in pairwise(ticks)), default=1.0)
+    for digits in range(6, 18):
+        words = [f'{tick:.{digits}g}' for tick in ticks]
+        if all(abs(float(word) - tick) < step / 100 for word, tick in zip(words, ticks, strict=True)):
+            break
+    return words
 
 
 def _outline(group: int) -> str:

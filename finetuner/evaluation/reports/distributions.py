@@ -100,7 +100,9 @@ def pairs(before: Evaluator, after: Evaluator, seed: int) -> Markup:
     for title, values in zip(('Before', 'After'), both, strict=True):
         # Cosines before and after are numbers of one scale, what else there is need not be.
         reach = np.concatenate(both) if distance == 'cosine' else values
-        edges = np.linspace(reach.min(), max(reach.max(), reach.min() + 1e-9), 41)
+        low, high = float(reach.min()), float(reach.max())
+        least = 1e-5 * max(abs(low), abs(high)) or 1.0  # where all are the same
+        edges = np.linspace(low, max(high, low + least), 41)
         sides = [
             (f'{name} ({apart[kind]:,})', class_, values[chosen.relevant == kind])
             for name, class_, kind in (('relevant', 'relevant', True), ('irrelevant', 'irrelevant', False))

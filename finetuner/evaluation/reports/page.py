@@ -9,10 +9,9 @@ from finetuner import artifact
 from finetuner.errors import ArgumentError, whole_number
 from finetuner.evaluation.evaluator import Evaluator
 from finetuner.evaluation.intervals import compare
-from finetuner.evaluation.measures import main_metric
 from finetuner.evaluation.reports import distributions, sections
 from finetuner.evaluation.reports.atlas import STYLE
-from finetuner.evaluation.reports.changes import check
+from finetuner.evaluation.reports.changes import check, judge
 from finetuner.evaluation.reports.markup import Markup, element
 from finetuner.evaluation.reports.pictures import Show
 from finetuner.evaluation.reports.projection import check as check_projection
@@ -66,7 +65,7 @@ def report(
     check_projection(projection)
     count = whole_number('num_examples', num_examples, 0)
     compared = compare(before, after, seed=seed)
-    metric = main_metric(metric, [name for name in compared if name in before.per_query], before.settings['limit'])
+    metric = judge(metric, compared, before, after)
     parts = [
         sections.head(title, metric, compared[metric]),
         sections.metrics(compared, before, after, seed),

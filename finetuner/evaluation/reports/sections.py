@@ -58,6 +58,8 @@ def verdict(metric: str, main: Comparison) -> tuple[str, str]:
     )
     if main.queries < ENOUGH:
         return 'Too few queries to tell.', f'Of {main.queries} queries, {change} {ENOUGH} are needed for a verdict.'
+    if not np.isfinite((main.difference, main.p_value)).all():
+        return 'No difference can be told.', f'{metric} is not known for each query.'
     if main.p_value >= SURE:
         often = f'Chance alone makes as large a difference in {main.p_value:.0%} of cases.'
         return 'No difference can be told.', f'{change} {often}'

@@ -199,8 +199,9 @@ class EvaluationCallback(Callback):
     def _write(self, before: Evaluator, path: Path) -> None:
         try:
             logger.info('Before and after: %s', write_report(before, self.evaluator, path))
-        except (FinetunerError, OSError) as error:  # a training is not lost for it
-            logger.error('No report was written: %s', error)
+        except Exception as error:  # a training is not lost for it, whatever it is
+            known = isinstance(error, FinetunerError | OSError)
+            logger.error('No report was written: %s', error if known else f'{type(error).__name__}: {error}')
 
     def _within(self, tuner: Any) -> None:
         state = tuner.state
