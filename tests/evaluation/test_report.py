@@ -347,7 +347,7 @@ def test_a_metric_that_is_known_of_no_query_is_no_judge(tmp_path):
 
 @pytest.mark.parametrize(('distance', 'value'), [('dot', 5000), ('cosine', 3), ('euclidean', 0), ('dot', 1e-12)])
 def test_of_one_vector_for_all_there_is_a_page(tmp_path, distance, value):
-    data, labels = texts()
+    data, _ = texts()
     sides = [Given(data, np.full((60, 6), value, 'float32')) for _ in range(2)]
     for side in sides:
         side.evaluate(distance=distance)
@@ -355,3 +355,35 @@ def test_of_one_vector_for_all_there_is_a_page(tmp_path, distance, value):
     for drawing in page.source.split('class="outlines"')[1:]:
         words = re.findall('text-anchor="middle">([^<]*)<', drawing.partition('</svg>')[0])
         assert 1 < len(words) < 8 and len(set(words)) == len(words)
+
+
+def test_of_another_index_or_order_there_is_no_page(tmp_path):
+    labels = np.arange(60) % 4
+    data = [(f'text {i}', f'c{label}') for i, label in enumerate(labels)]
+    index = [(f'item {i}', f'c{label}') for i, label in enumerate(labels)]
+    before = Given(data, spread(labels, 2), index, spread(labels, 2))
+    before.evaluate()
+    swapped = [index[1], index[0], *index[2:]]
+    relabelled = [(text, f'c{(int(label[1]) + 1) % 4}') for text, label in index]
+    renamed = [*index[:-1], ('another', index[-1][1])]
+    other = [('other', data[0][1]), *data[1:]]
+    for query, searched, said in (
+        (data, swapped, 'row 0 of the searched items'),
+        (data, relabelled, "the label of row 0 of the searched items: 'c0' before, 'c1' after"),
+        (data, renamed, "the text of row 59 of the searched items: 'item 59' before, 'another' after"),
+        (other, index, "the text of row 0: 'text 0' before, 'other' after"),
+    ):
+        after = Given(query, spread(labels, 0.3), searched, spread(labels, 0.3))
+        after.evaluate()
+        with pytest.raises(ArgumentError, match=re.escape(said)):
+            report(before, after, tmp_path / 'report.html')
+
+
+def test_other_queries_that_were_asked_are_refused(tmp_path):
+    data, labels = texts()
+    data.append(('lonely', 'alone'))
+    sides = [Given(data, spread(np.append(labels, 0), noise)) for noise in (2, 0.3)]
+    for side, count in zip(sides, (61, 60), strict=True):
+        side.evaluate(rows=np.arange(count))
+    with pytest.raises(ArgumentError, match='before asked row 60, after did not'):
+        report(*sides, tmp_path / 'report.html')

@@ -12,6 +12,7 @@ from finetuner.evaluation.intervals import compare
 from finetuner.evaluation.reports import distributions, sections
 from finetuner.evaluation.reports.atlas import STYLE
 from finetuner.evaluation.reports.changes import check, judge
+from finetuner.evaluation.reports.identity import check_same
 from finetuner.evaluation.reports.markup import Markup, element
 from finetuner.evaluation.reports.pictures import Show
 from finetuner.evaluation.reports.projection import check as check_projection
@@ -65,6 +66,7 @@ def report(
     check_projection(projection)
     count = whole_number('num_examples', num_examples, 0)
     compared = compare(before, after, seed=seed)
+    check_same(before, after)
     metric = judge(metric, compared, before, after)
     parts = [
         sections.head(title, metric, compared[metric]),
