@@ -7,10 +7,10 @@ import pytest
 
 from finetuner.errors import ArgumentError, MissingExtraError
 from finetuner.evaluation import report
-from finetuner.evaluation.reports.atlas import chosen
+from finetuner.evaluation.reports.atlas import chosen, maps
 from finetuner.evaluation.reports.charts import LOOKS, OTHER, look, mark, scatter, ticks
 from finetuner.evaluation.reports.projection import check, mapped, pca, turned
-from tests.evaluation.reports import Given, before_and_after, texts
+from tests.evaluation.reports import Given, before_and_after, spread, texts
 from tests.fresh import run
 from tests.requirements import require
 
@@ -144,3 +144,14 @@ def test_a_report_without_umap_is_refused_before_anything_is_written(tmp_path, m
     with pytest.raises(MissingExtraError):
         report(*before_and_after(data, labels), tmp_path / 'report.html', projection='umap')
     assert not list(tmp_path.iterdir())
+
+
+def test_a_query_is_one_point_in_whatever_order_queries_were_asked():
+    labels = np.arange(60) % 4
+    data, index = ([(f'{what} {i}', f'c{label}') for i, label in enumerate(labels)] for what in ('query', 'item'))
+    sides = [Given(data, spread(labels, 0.5), index, spread(labels, 0.5, 1)) for _ in range(2)]
+    asked = np.arange(30, 50)
+    for side, rows in zip(sides, (asked, asked[::-1].copy()), strict=True):
+        side.evaluate(rows=rows)
+    first, second = maps(*sides, chosen(sides[0]), 'pca')
+    assert np.allclose(first.points, second.points)

@@ -7,7 +7,7 @@ import numpy as np
 
 from finetuner.data.records import Label
 from finetuner.evaluation.evaluator import Evaluator
-from finetuner.evaluation.reports.changes import sample, truth_of
+from finetuner.evaluation.reports.changes import positions, sample, truth_of
 from finetuner.evaluation.reports.charts import LOOKS, OTHER, mark, scatter
 from finetuner.evaluation.reports.markup import Markup, breakable, element, joined
 from finetuner.evaluation.reports.pictures import labelled
@@ -26,7 +26,7 @@ class Chosen(NamedTuple):
     """The items on the map.
 
     Attributes:
-        queries: (n,) places among the vectors of the queries.
+        queries: (n,) numbers of queries.
         places: (m,) places of the index.
         groups: (n + m,) the group of each, `charts.OTHER` where the group has no look of its own.
         names: of the groups; where there are too many, of those with most items.
@@ -51,12 +51,12 @@ def chosen(side: Evaluator, seed: int = 0, most: int = POINTS) -> Chosen:
     apart = side.index_data is not None or data.kind != 'class'
     n, m = len(side.asked) if apart else 0, len(truth.index)
     drawn = sample(np.arange(n + m), most, seed)
-    queries, places = drawn[drawn < n], drawn[drawn >= n] - n
+    queries, places = side.asked[drawn[drawn < n]], drawn[drawn >= n] - n
     if data.labels is None:
         words = ['query'] * len(queries) + ['searched'] * len(places)
     else:
         theirs = other.labels or []
-        given = [data.labels[int(item)] for item in truth.queries[side.asked[queries]]]
+        given = [data.labels[int(item)] for item in truth.queries[queries]]
         given += [theirs[int(item)] for item in truth.index[places]]
         words = [_first(label) for label in given]
     found = Counter(words)
@@ -73,7 +73,7 @@ def maps(before: Evaluator, after: Evaluator, shown: Chosen, projection: str, se
     for side in (before, after):
         assert side.embeddings is not None
         queries, index = side.embeddings
-        vectors = np.concatenate([queries[shown.queries], index[shown.places]])
+        vectors = np.concatenate([queries[positions(side)[shown.queries]], index[shown.places]])
         found.append(mapped(vectors, projection, side.distance, seed))
     return found[0], Map(turned(found[1].points, found[0].points), found[1].kept)
 

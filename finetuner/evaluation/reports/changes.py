@@ -1,7 +1,7 @@
 """What two evaluations of the same queries say of each other: who changed, ranks, similarities of pairs."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -120,7 +120,7 @@ def first_ranks(side: Evaluator, rows: np.ndarray) -> np.ndarray:
     """
     assert side.embeddings is not None
     truth, (queries, vectors) = truth_of(side), side.embeddings
-    index, at = ExactIndex(vectors, side.distance), _positions(side)
+    index, at = ExactIndex(vectors, side.distance), positions(side)
     found = np.zeros(len(rows), np.int64)
     left, depth, size = np.arange(len(rows)), 64, len(vectors)
     while len(left):  # most have it near the top
@@ -174,7 +174,7 @@ def similarities(side: Evaluator, chosen: Pairs) -> np.ndarray:
     queries, index = side.embeddings
     ours, theirs = (
         np.asarray(vectors[rows], np.float64)
-        for vectors, rows in ((queries, _positions(side)[chosen.rows]), (index, chosen.places))
+        for vectors, rows in ((queries, positions(side)[chosen.rows]), (index, chosen.places))
     )
     return similarity(ours, theirs, side.distance)
 
@@ -190,8 +190,8 @@ def above(relevant: np.ndarray, irrelevant: np.ndarray) -> float:
     return float((place.sum() - n * (n + 1) / 2) / (n * m))
 
 
-def _positions(side: Evaluator) -> np.ndarray:
-    # Where the vector of each query stands among those that were asked.
+def positions(side: Evaluator) -> np.ndarray:
+    """Where the vector of each query stands among those that were asked; -1 for those that were not."""
     found = np.full(len(truth_of(side).queries), -1)
     found[side.asked] = np.arange(len(side.asked))
     return found
