@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from finetuner.data.readers import read
-from finetuner.evaluation.reports.pictures import LONGEST, SIDE, bare, encoded, picture_of, png, seen
+from finetuner.evaluation.reports.pictures import SIDE, encoded, picture_of, png, seen
+from finetuner.evaluation.reports.words import LONGEST, bare, is_file
 
 RNG = np.random.default_rng(0)
 
@@ -112,7 +113,82 @@ def test_what_is_to_be_shown_can_be_told():
         ('row 3', 'row 3'),
         ('https://x.org/a', 'https://x.org/a'),
         ('sub/a.png', 'sub/a.png'),
+        ('/home/me/private dir/a.png', 'a.png'),
+        ('~/private/a.png', 'a.png'),
+        (r'C:\Users\me\a.png', 'a.png'),
+        ('C:/Users/me/a.png', 'a.png'),
+        (r'\\server\share\me\a.png', 'a.png'),
+        ('file:///home/me/a%20b.png', 'a b.png'),
+        ('https://me:secret@x.org/a.png?token=abc#b', 'https://x.org/a.png'),
+        ('s3://box/a.png?signature=abc', 's3://box/a.png'),
+        ('data:image/png;base64,AAAA', 'data:image/png;base64'),
+        ("document '/home/me/a b.png'", "document 'a b.png'"),
+        ('document "/home/me\'s/a.png"', 'document "a.png"'),
+        (repr(r'C:\me\a.png').join(['document ', '']), "document 'a.png'"),
+        ("document '7f'", "document '7f'"),
     ],
 )
 def test_names_do_not_say_where_files_lie(name, said):
     assert bare(name) == said
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        '/help me with a/b',
+        '/shrug',
+        'a / b',
+        'see https://x.org for more',
+        'https://x.org\nhere',
+        'ratio 1:2',
+        'C: drive',
+    ],
+)
+def test_a_text_is_no_file(text):
+    assert not is_file(text)
+    assert seen(read(([text, text], ['x', 'y'])), 0).text == ' '.join(text.split())
+
+
+@pytest.mark.parametrize(
+    ('path', 'said'),
+    [
+        ('/home/me/private dir/1.png', '1.png'),
+        ('/x/2.wav', '2.wav'),
+        (r'D:\me\3.wav', '3.wav'),
+        ('/me/notes dir/4', '4'),
+    ],
+)
+def test_of_a_path_that_is_content_only_the_name_is_shown(path, said):
+    assert seen(read(([path, path], ['x', 'y'])), 0).text == said
+
+
+def test_documents_whose_ids_are_paths():
+    from finetuner import Document, DocumentArray
+
+    tags = {'finetuner_label': 'x'}
+    records = read(DocumentArray([Document(id=f'/home/me/{i} b.png', text='', tags=tags) for i in range(2)]))
+    assert 'home' not in repr(seen(records, 0)) and '0 b.png' in seen(records, 0).name
+
+
+def test_what_cannot_be_read_is_named_and_texts_are_read(tmp_path):
+    (tmp_path / 'a.wav').write_bytes(b'RIFF')
+    (tmp_path / 'b.txt').write_text('hello  you')
+    (tmp_path / 'c.png').write_bytes(b'damaged')
+    names = ['a.wav', 'b.txt', 'c.png', 'gone.png']
+    table = tmp_path / 'data.csv'
+    table.write_text('uri,label\n' + ''.join(f'{tmp_path / name},{name}\n' for name in names))
+    records = read(table)
+    assert [seen(records, i).text for i in range(4)] == ['a.wav', 'hello you', 'c.png', 'gone.png']
+
+
+def test_labels_and_names_are_cut():
+    from finetuner import Document, DocumentArray
+
+    long = 'L' * 50_000
+    item = seen(read((['a', 'b'], [long, 'x'])), 0)
+    assert len(item.label) == LONGEST and item.label.endswith('…')
+    tags = {'finetuner_label': 'x'}
+    assert (
+        len(seen(read(DocumentArray([Document(id=f'{long}{i}', text='a', tags=tags) for i in '01'])), 0).name)
+        <= LONGEST
+    )

@@ -10,7 +10,7 @@ from finetuner.evaluation.evaluator import Evaluator
 from finetuner.evaluation.reports.changes import positions, sample, truth_of
 from finetuner.evaluation.reports.charts import LOOKS, OTHER, mark, scatter
 from finetuner.evaluation.reports.markup import Markup, breakable, element, joined
-from finetuner.evaluation.reports.pictures import labelled
+from finetuner.evaluation.reports.words import labelled
 from finetuner.evaluation.reports.projection import Map, mapped, turned
 
 POINTS = 2000

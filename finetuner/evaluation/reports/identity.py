@@ -9,7 +9,7 @@ from finetuner.data.records import Records
 from finetuner.errors import ArgumentError
 from finetuner.evaluation.evaluator import Evaluator
 from finetuner.evaluation.reports.changes import truth_of
-from finetuner.evaluation.reports.pictures import cut
+from finetuner.evaluation.reports.words import cut
 
 
 def check_same(before: Evaluator, after: Evaluator) -> None:

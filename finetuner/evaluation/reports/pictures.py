@@ -1,24 +1,20 @@
 """Items as people see them on a page: a small picture in a data URI, or a text, or their name."""
 
 import base64
-import os
-import re
 import struct
 import zlib
 from collections.abc import Callable
 from io import BytesIO
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from finetuner.data.records import Records
-from finetuner.data.uri import Uri, names_image
-from finetuner.errors import DataError
+from finetuner.errors import DataError, FinetunerError
 from finetuner.evaluation.gallery import pixels
+from finetuner.evaluation.reports.words import bare, cut, is_file, labelled
 
 SIDE = 96  # pixels
-LONGEST = 300  # characters of a text
 # An array is taken for a picture if its sides have so many pixels, and one is not much longer than the other.
 _FEWEST, _LONGEST_SIDE = 8, 4
 
@@ -55,7 +51,7 @@ def seen(records: Records, item: int, show: Show | None = None) -> Item:
     Raises:
         DataError: `show` gave neither a picture nor a text.
     """
-    content, name = records.contents[int(item)], bare(str(records.names[int(item)]))
+    content, name = records.contents[int(item)], cut(bare(str(records.names[int(item)])))
     labels = None if records.labels is None else records.labels[int(item)]
     label = labelled(labels)
     if show is not None:
@@ -70,30 +66,20 @@ def seen(records: Records, item: int, show: Show | None = None) -> Item:
             )
         return _pictured(name, label, image)
     text = content if isinstance(content, str) else getattr(content, 'text', None)
-    if isinstance(text, str) and text.strip() and not _is_file(content):
+    if isinstance(text, str) and text.strip() and not is_file(text):
         return Item(name, label, cut(text))
     image = picture_of(content)
     if image is None and not isinstance(content, np.ndarray):
-        image = picture_of(records.default_content(content))
-    return Item(name, label, name) if image is None else _pictured(name, label, image)
-
-
-def labelled(label: Any) -> str | None:
-    """A label in words; several are separated by commas."""
-    if label is None:
-        return None
-    return ', '.join(map(str, label)) if isinstance(label, tuple) else str(label)
-
-
-def cut(text: str) -> str:
-    """A text in one line, cut where it is long."""
-    flat = ' '.join(text.split())
-    return flat if len(flat) <= LONGEST else f'{flat[: LONGEST - 1]}…'
-
-
-def bare(name: str) -> str:
-    """A name without the folders of this machine, if it has some."""
-    return Path(name).name if os.path.isabs(name) or re.match(r'[A-Za-z]:[\\/]|file:', name) else name
+        try:
+            content = records.default_content(content)
+        except (FinetunerError, OSError, ValueError):
+            pass  # a file is gone, or preprocess_fn alone can read it: its name is shown
+        image = picture_of(content)
+    if image is not None:
+        return _pictured(name, label, image)
+    if isinstance(content, str) and content.strip():
+        return Item(name, label, cut(bare(content) if is_file(content) else content))
+    return Item(name, label, name)
 
 
 def picture_of(content: Any) -> np.ndarray | None:
@@ -158,10 +144,6 @@ def _reduced(image: np.ndarray, side: int) -> np.ndarray:
 
 def _pictured(name: str, label: str | None, image: np.ndarray) -> Item:
     return Item(name, label, picture=encoded(image), few=max(image.shape[:2]) <= SIDE // 2)
-
-
-def _is_file(content: Any) -> bool:
-    return isinstance(content, Uri) or names_image(content)
 
 
 def _uri(kind: str, data: bytes) -> str:
