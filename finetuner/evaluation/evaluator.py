@@ -191,8 +191,8 @@ class Evaluator:
                     f'means: {listed(self.query_data.names, truth.queries[lonely])}.'
                 )
             self._truths[exclude_self] = truth
+            self.query_names = self.query_names or [str(self.query_data.names[int(item)]) for item in truth.queries]
         truth = self._truths[exclude_self]
-        self.query_names = [str(self.query_data.names[int(item)]) for item in truth.queries]
         self.unanswered = [self.query_names[row] for row in np.flatnonzero(truth.n_relevant == 0)]
         return truth
 
@@ -205,7 +205,7 @@ class Evaluator:
 
         if other is self.query_data:
             every = embed_records(self.model, other, **options)
-            return every[items], every[truth.index]
+            return _taken(every, items), _taken(every, truth.index)
         index = embed_records(self.model, other, **options)[truth.index]
         return embed_records(self.model, self.query_data.chosen(items), **options), index
 
@@ -314,6 +314,11 @@ class Evaluator:
             return ''
         ours, theirs = (list(dict.fromkeys(data.labels or ())) for data in (self.query_data, self.index_data))
         return f' (labels of query_data: {enumerated(ours, most=3)}; of index_data: {enumerated(theirs, most=3)})'
+
+
+def _taken(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    # All of them are not copied.
+    return vectors if np.array_equal(rows, np.arange(len(vectors))) else vectors[rows]
 
 
 def _same(a: Any, b: Any) -> bool:

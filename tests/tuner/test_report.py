@@ -1,6 +1,7 @@
 """The page of `evaluation.report`, written when a training ends."""
 
-import numpy as np
+from types import SimpleNamespace
+
 import pytest
 
 import finetuner
@@ -24,12 +25,12 @@ def judged(path, **options):
 
 def test_a_training_writes_its_report(backend, tmp_path):
     judge = judged(tmp_path / 'new' / 'report.html', metrics=['map_at_r', 'hit_at_k'])
-    model, history = fit(backend, judge)
+    _, history = fit(backend, judge)
     text = judge.report.read_text()
     assert history.before['map_at_r'] != history.after['map_at_r']
     for name in ('map_at_r', 'hit_at_k'):
         assert f'{history.before[name]:.4f}' in text and f'{history.after[name]:.4f}' in text
-    assert np.allclose(judge.evaluator.embeddings[1], finetuner.embed(model, HELD_OUT[0]), atol=1e-6)
+    assert judge.evaluator.embeddings is None and judge._before is None  # large, and of no more use
 
 
 @pytest.mark.backends('torch')
@@ -66,6 +67,32 @@ def test_nor_for_an_error_that_nobody_foresaw(tmp_path, capsys, monkeypatch):
     _, history = fit('torch', judged(tmp_path / 'report.html'))
     assert history.after
     assert 'No report was written: ValueError: math domain error' in ' '.join(capsys.readouterr().out.split())
+
+
+@pytest.mark.backends('torch')
+def test_vectors_are_kept_by_who_writes_the_report(tmp_path, monkeypatch):
+    monkeypatch.setattr('finetuner.tuner.callbacks.evaluation.current', lambda: SimpleNamespace(rank=1))
+    judge, kept = judged(tmp_path / 'report.html'), []
+    values = judge.values
+    judge.values = lambda tuner: (values(tuner), kept.append(judge.evaluator.embeddings))[0]
+    fit('torch', judge)
+    assert kept == [None] * 3 and judge._before is None and not list(tmp_path.iterdir())
+
+
+@pytest.mark.backends('torch')
+def test_two_reports_have_two_files(tmp_path):
+    first, second = (
+        judged(tmp_path / 'report.html', name='seen'),
+        judged(tmp_path / 'x' / '..' / 'report.html', name='new'),
+    )
+    with pytest.raises(ArgumentError, match='Two EvaluationCallbacks write their report to one file'):
+        fit('torch', first, second)
+
+
+@pytest.mark.backends('torch')
+def test_the_page_says_whose_it_is(tmp_path):
+    fit('torch', judged(tmp_path / 'report.html', name='new <classes>', metrics=['map_at_r']))
+    assert '<h1>Before and after tuning: new &lt;classes&gt;</h1>' in (tmp_path / 'report.html').read_text()
 
 
 @pytest.mark.backends('torch')

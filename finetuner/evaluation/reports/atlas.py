@@ -10,8 +10,8 @@ from finetuner.evaluation.evaluator import Evaluator
 from finetuner.evaluation.reports.changes import positions, sample, truth_of
 from finetuner.evaluation.reports.charts import LOOKS, OTHER, mark, scatter
 from finetuner.evaluation.reports.markup import Markup, breakable, element, joined
-from finetuner.evaluation.reports.words import labelled
 from finetuner.evaluation.reports.projection import Map, mapped, turned
+from finetuner.evaluation.reports.words import labelled
 
 POINTS = 2000
 """Items on the map at most."""

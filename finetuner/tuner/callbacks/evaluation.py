@@ -120,6 +120,11 @@ class EvaluationCallback(Callback):
                 'Two EvaluationCallbacks measure metrics of the same names: give one of them a name, '
                 "EvaluationCallback(…, name='unseen')."
             )
+        paths = [each.report.resolve() for each in others if isinstance(each, EvaluationCallback) and each.report]
+        if self.report is not None and self.report.resolve() in paths:
+            raise ArgumentError(
+                f'Two EvaluationCallbacks write their report to one file, {str(self.report)!r}: give each its own.'
+            )
 
     def metric(self, name: str) -> str | None:
         """With `limit=20`, 'precision_at_20' is 'precision_at_k'."""
@@ -180,6 +185,7 @@ class EvaluationCallback(Callback):
             live_console.print(comparison(before, after))
         if self.report is not None and self._before is not None and not current().rank:
             self._write(self._before, self.report)
+        self._before = self.evaluator.embeddings = None
 
     def values(self, tuner: Any) -> dict[str, float]:
         """The metrics of the model as it is now, by their names in the history."""
@@ -192,13 +198,14 @@ class EvaluationCallback(Callback):
             rows=self._asked(tuner.seed),
             **self.options,
         )
-        if self.report is None:
+        if self.report is None or current().rank:
             self.evaluator.embeddings = None  # large, and of no use here
         return {self.prefix + name: value for name, value in metrics.items()}
 
     def _write(self, before: Evaluator, path: Path) -> None:
         try:
-            logger.info('Before and after: %s', write_report(before, self.evaluator, path))
+            title = f'Before and after tuning: {self.prefix[:-1]}' if self.prefix else 'Before and after tuning'
+            logger.info('Before and after: %s', write_report(before, self.evaluator, path, title=title))
         except Exception as error:  # a training is not lost for it, whatever it is
             known = isinstance(error, FinetunerError | OSError)
             logger.error('No report was written: %s', error if known else f'{type(error).__name__}: {error}')
