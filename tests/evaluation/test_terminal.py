@@ -84,3 +84,32 @@ def test_bad_arguments_are_refused(sides):
         display_metrics(sides[0], Evaluator(data))
     with pytest.raises(ArgumentError, match='number of queries'):
         display_examples(sides[0], before_and_after(data[:40], labels[:40])[1])
+
+
+def test_what_has_not_evaluated_or_cannot_be_shown_is_refused(sides):
+    data, _ = texts()
+    with pytest.raises(ArgumentError, match='after has not evaluated'):
+        display_metrics({'hit_at_k': 0.5}, Evaluator(data))
+    with pytest.raises(ArgumentError, match='before is list: expected an Evaluator'):
+        display_metrics(data, sides[1])
+    with pytest.raises(ArgumentError, match='before is list: expected an Evaluator'):
+        display_examples(data, data)
+    with pytest.raises(ArgumentError, match='after has not evaluated'):
+        display_examples(sides[0], Evaluator(data))
+    scored = Evaluator([('a', 'b', 0.5), ('c', 'd', 0.1)])
+    scored.means = {'pearson': 0.5}
+    with pytest.raises(ArgumentError, match='scored pairs, which have no queries.*display_metrics'):
+        display_examples(scored, scored)
+
+
+def test_queries_that_did_not_change_are_no_examples(sides):
+    data, labels = texts()
+    equal = before_and_after(data, labels, 1, 1)
+    found = printed(display_examples, *equal)
+    assert 'No query has another average_precision' in found and '✓' not in found
+    before, after = before_and_after(data, labels, 1, 1)
+    row = int(np.nanargmax(before.per_query['map_at_r'] < 1))
+    after.per_query['map_at_r'] = before.per_query['map_at_r'].copy()
+    after.per_query['map_at_r'][row] = 1
+    found = printed(display_examples, before, after, metric='map_at_r')
+    assert len(re.findall(r'map_at_r \d', found)) == 2

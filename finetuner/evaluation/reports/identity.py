@@ -1,4 +1,4 @@
-"""Whether two evaluations asked and searched the same items, as far as the data can tell."""
+"""Whether two evaluations asked and searched the same texts."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from finetuner.data.records import Records
+from finetuner.data.uri import Uri
 from finetuner.errors import ArgumentError
 from finetuner.evaluation.evaluator import Evaluator
 from finetuner.evaluation.reports.changes import truth_of
@@ -13,20 +14,15 @@ from finetuner.evaluation.reports.words import cut
 
 
 def check_same(before: Evaluator, after: Evaluator) -> None:
-    """Refuse evaluations of other items, or of the same ones in another order: places would mean other things.
+    """Refuse evaluations of other texts, or of the same ones in another order: places would mean other things.
 
     Args:
         before: has evaluated.
-        after: has evaluated as many queries, and searched as many items.
+        after: has evaluated what `evaluation.compare` takes for the same.
 
     Raises:
         ArgumentError: names the first item that is another one.
     """
-    for asked in set(before.asked.tolist()) ^ set(after.asked.tolist()):
-        there, not_there = ('before', 'after') if asked in before.asked else ('after', 'before')
-        raise ArgumentError(
-            f'{there} asked {before.query_names[asked]}, {not_there} did not. Give both the same rows to evaluate.'
-        )
     truths = [truth_of(side) for side in (before, after)]
     sides = [('', [side.query_data for side in (before, after)], [truth.queries for truth in truths])]
     itself = all(side.index_data is None and side.query_data.kind == 'class' for side in (before, after))
@@ -50,13 +46,11 @@ def _differences(
         yield 'the number', len(first), len(second)
         return
     words = all(
-        isinstance(records.contents[int(items[0])], str) for records, items in ((ours, first), (theirs, second))
+        isinstance(content, str) and not isinstance(content, Uri)  # files may lie elsewhere
+        for content in (ours.contents[int(first[0])], theirs.contents[int(second[0])])
     )
+    if not words:
+        return
     for a, b in zip(first.tolist(), second.tolist(), strict=True):
-        name = str(ours.names[a])
-        if name != str(theirs.names[b]):
-            yield f'the name of {name}', name, str(theirs.names[b])
-        if ours.labels is not None and theirs.labels is not None and ours.labels[a] != theirs.labels[b]:
-            yield f'the label of {name}', ours.labels[a], theirs.labels[b]
-        if words and ours.contents[a] != theirs.contents[b]:
-            yield f'the text of {name}', ours.contents[a], theirs.contents[b]
+        if ours.contents[a] != theirs.contents[b]:
+            yield f'the text of {ours.names[a]}', ours.contents[a], theirs.contents[b]

@@ -60,8 +60,10 @@ def report(
         DataError: there are too few queries, or `show` gives no picture.
         MissingExtraError: UMAP is not installed.
     """
-    path = Path(path)
     check_file(path)
+    path, seed = Path(path), whole_number('seed', seed, 0)
+    if show is not None and not callable(show):
+        raise ArgumentError(f'show={show!r}: expected a function from an item to what is shown of it, or None.')
     check(before, after)
     check_projection(projection)
     count = whole_number('num_examples', num_examples, 0)
@@ -83,12 +85,15 @@ def report(
     return path
 
 
-def check_file(path: Path) -> None:
+def check_file(path: str | os.PathLike[str]) -> None:
     """Refuse a path that no page can be written to.
 
     Raises:
-        ArgumentError: it is a folder, or is in one that is not to be written to.
+        ArgumentError: it is none, or a folder, or is in one that is not to be written to.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"path={path!r}: expected where to write the page, such as 'report.html'.")
+    path = Path(path)
     if path.is_dir():
         raise ArgumentError(
             f'path={str(path)!r} is a folder: name a file in it, such as {str(path / "report.html")!r}.'
