@@ -379,3 +379,11 @@ def test_of_another_index_or_order_there_is_no_page(tmp_path):
         after.evaluate()
         with pytest.raises(ArgumentError, match=re.escape(said)):
             report(before, after, tmp_path / 'report.html')
+
+
+def test_an_item_is_looked_at_once(tmp_path):
+    data, labels = texts()
+    sides, seen = before_and_after(data, labels), []
+    records = sides[1].query_data = sides[0].query_data
+    written(tmp_path, sides, show=lambda text: seen.append(text) or 'words')
+    assert len(seen) > 20 and len(set(seen)) == len(seen) and len(records) == 60

@@ -192,3 +192,39 @@ def test_labels_and_names_are_cut():
         len(seen(read(DocumentArray([Document(id=f'{long}{i}', text='a', tags=tags) for i in '01'])), 0).name)
         <= LONGEST
     )
+
+
+def test_what_is_clear_lies_on_white():
+    image = np.zeros((20, 20, 4), np.uint8)
+    image[:, 10:, 3], image[:, 10:, 0] = 255, 200
+    half = image.copy()
+    half[..., 3] = 128
+    for clear in (image, image / 255.0, np.moveaxis(image, 2, 0), Image.fromarray(image)):
+        found = picture_of(clear)
+        assert found[0, 0].tolist() == [255] * 3 and found[0, 19].tolist() == [200, 0, 0]
+        assert abs(picture_of(half)[0, 0].astype(int) - 127).max() <= 1
+    small = opened(seen(read(([Image.fromarray(image)] * 2, [0, 1])), 0).picture)
+    assert small.getpixel((0, 0)) == (255,) * 3
+    grey = Image.fromarray(image).convert('LA')
+    assert picture_of(grey)[0, 0].tolist() == [255] * 3
+
+
+def test_pictures_of_sixteen_bits_keep_their_shades():
+    ramp = np.tile(np.linspace(0, 60_000, 40), (40, 1))
+    for kind in (np.uint16, np.int32, np.float32):
+        found = picture_of(Image.fromarray(ramp.astype(kind)))
+        assert found[0, 0, 0] == 0 and 120 <= found[0, 20, 0] <= 135 and found[0, 39, 0] == 255
+
+
+def test_a_little_too_large_is_not_halved():
+    assert opened(encoded(RNG.integers(0, 256, (SIDE + 1, SIDE + 1, 3), np.uint8))).size == (SIDE, SIDE)
+
+
+def test_large_pictures_are_not_read_pixel_by_pixel(monkeypatch):
+    def slow(*arguments):
+        raise AssertionError
+
+    monkeypatch.setattr('finetuner.evaluation.reports.pictures._reduced', slow)
+    assert opened(encoded(RNG.integers(0, 256, (300, 200, 3), np.uint8))).size == (64, SIDE)
+    large = Image.fromarray(RNG.integers(0, 256, (300, 200, 3), np.uint8))
+    assert picture_of(large).shape == (SIDE, 64, 3) and large.size == (200, 300)

@@ -5,10 +5,10 @@ import numpy as np
 from finetuner.evaluation.evaluator import Evaluator
 from finetuner.evaluation.reports.changes import truth_of
 from finetuner.evaluation.reports.markup import Markup, element, joined
-from finetuner.evaluation.reports.pictures import Item, Show, seen
+from finetuner.evaluation.reports.pictures import Gallery, Item
 
 
-def example(row: int, metric: str, before: Evaluator, after: Evaluator, show: Show | None) -> Markup:
+def example(row: int, metric: str, before: Evaluator, after: Evaluator, gallery: Gallery) -> Markup:
     """A query with its first results before and after.
 
     Args:
@@ -16,11 +16,11 @@ def example(row: int, metric: str, before: Evaluator, after: Evaluator, show: Sh
         metric: whose values are told.
         before: has evaluated the first model.
         after: has evaluated the second one.
-        show: as `report` takes it.
+        gallery: shows items.
     """
-    query = seen(before.query_data, int(truth_of(before).queries[row]), show)
+    query = gallery(before.query_data, int(truth_of(before).queries[row]))
     was, now = (float(side.per_query[metric][row]) for side in (before, after))
-    found = [_results(row, moment, side, show) for moment, side in (('Before', before), ('After', after))]
+    found = [_results(row, moment, side, gallery) for moment, side in (('Before', before), ('After', after))]
     return element(
         'article',
         element('h3', query.name, *([' · ', query.label] if query.label else [])),
@@ -30,12 +30,12 @@ def example(row: int, metric: str, before: Evaluator, after: Evaluator, show: Sh
     )
 
 
-def _results(row: int, moment: str, side: Evaluator, show: Show | None) -> Markup:
+def _results(row: int, moment: str, side: Evaluator, gallery: Gallery) -> Markup:
     truth, places = truth_of(side), side.nearest[row]
     places = places[places >= 0]
     right = truth.relevance(np.array([row]), places[None])[0] > 0
     index = side.query_data if side.index_data is None else side.index_data
-    items = [seen(index, int(item), show) for item in truth.index[places]]
+    items = [gallery(index, int(item)) for item in truth.index[places]]
     pictured = any(item.picture for item in items)
     entries = [_result(item, bool(good)) for item, good in zip(items, right, strict=True)]
     return element(

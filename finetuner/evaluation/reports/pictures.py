@@ -40,6 +40,25 @@ class Item(NamedTuple):
     few: bool = False
 
 
+class Gallery:
+    """The items of a page, each of which is read and drawn once.
+
+    Args:
+        show: as `seen` takes it.
+    """
+
+    def __init__(self, show: Show | None) -> None:
+        self.show = show
+        self._seen: dict[tuple[int, int], Item] = {}
+
+    def __call__(self, records: Records, item: int) -> Item:
+        """An item of a data set."""
+        key = id(records), int(item)
+        if key not in self._seen:
+            self._seen[key] = seen(records, item, self.show)
+        return self._seen[key]
+
+
 def seen(records: Records, item: int, show: Show | None = None) -> Item:
     """An item of a data set.
 
@@ -83,9 +102,12 @@ def seen(records: Records, item: int, show: Show | None = None) -> Item:
 
 
 def picture_of(content: Any) -> np.ndarray | None:
-    """(H, W, 3) uint8 of what is a picture: an array that looks like one, or an image of Pillow; else None."""
+    """(H, W, 3) uint8 of what is a picture: an array that looks like one, or an image of Pillow; else None.
+
+    What is transparent lies on white; a large image of Pillow is made small.
+    """
     if hasattr(content, 'convert') and type(content).__module__.startswith('PIL'):
-        return np.asarray(content.convert('RGB'))
+        return _of_pillow(content)
     if not hasattr(content, '__array__') or not hasattr(content, 'shape'):
         return None
     shape = tuple(content.shape)
@@ -95,20 +117,19 @@ def picture_of(content: Any) -> np.ndarray | None:
     if len(sides) != 2 or min(sides) < _FEWEST or max(sides) > _LONGEST_SIDE * min(sides):
         return None
     try:
-        return pixels(np.asarray(content))
+        return _on_white(np.asarray(content))
     except (DataError, TypeError, RuntimeError):  # of texts, or where numpy cannot reach
         return None
 
 
 def encoded(image: np.ndarray, side: int = SIDE) -> str:
     """A data URI of a picture (H, W, 3) uint8, no larger than `side`; JPEG where Pillow is, and there is much in it."""
-    small = _reduced(image, side)
     try:
         from PIL import Image
     except ModuleNotFoundError:
         Image = None
-    if Image is None or max(small.shape[:2]) <= side // 2:
-        return _uri('png', png(small))
+    if Image is None or max(image.shape[:2]) <= side // 2:
+        return _uri('png', png(_reduced(image, side)))
     buffer = BytesIO()
     picture = Image.fromarray(image)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -127,6 +148,28 @@ def png(image: np.ndarray) -> bytes:
         struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data)) for kind, data in chunks
     ]
     return b'\x89PNG\r\n\x1a\n' + b''.join(packed)
+
+
+def _of_pillow(image: Any) -> np.ndarray:
+    if image.mode == 'F' or image.mode.startswith('I'):  # more than 8 bits, which conversion would cut off
+        return pixels(np.asarray(image))
+    clear = image.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or 'transparency' in image.info
+    if image.mode not in ('L', 'RGB', 'RGBA'):
+        image = image.convert('RGBA' if clear else 'RGB')
+    if max(image.size) > SIDE:
+        part = SIDE / max(image.size)
+        image = image.resize([max(round(size * part), 1) for size in image.size], reducing_gap=2.0)
+    return _on_white(np.asarray(image.convert('RGBA' if clear else 'RGB')))
+
+
+def _on_white(image: np.ndarray) -> np.ndarray:
+    colours = pixels(image)
+    axis = 2 if image.ndim == 3 and image.shape[2] in (1, 3, 4) else 0
+    if image.ndim == 2 or image.shape[axis] != 4:
+        return colours
+    opaque = pixels(np.take(image, 3, axis)).astype(np.uint16)
+    mixed: np.ndarray = ((colours * opaque + 255 * (255 - opaque) + 127) // 255).astype(np.uint8)
+    return mixed
 
 
 def _reduced(image: np.ndarray, side: int) -> np.ndarray:

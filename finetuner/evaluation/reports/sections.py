@@ -18,7 +18,7 @@ from finetuner.evaluation.reports.changes import (
 )
 from finetuner.evaluation.reports.examples import example
 from finetuner.evaluation.reports.markup import Markup, breakable, element, joined, section
-from finetuner.evaluation.reports.pictures import Show
+from finetuner.evaluation.reports.pictures import Gallery, Show
 from finetuner.evaluation.spaces import less_is_better
 from finetuner.evaluation.table import SURE, p_value
 from finetuner.evaluation.verdict import ENOUGH
@@ -113,9 +113,9 @@ def examples(
     """The queries that improved most, and those that worsened most."""
     change = after.per_query[metric] - before.per_query[metric]
     rows = most_changed(-change if less_is_better(metric) else change, count)
-    found = []
+    found, gallery = [], Gallery(show)
     for name, there, chosen in zip(('improved', 'worsened'), _counts(metric, main), rows, strict=True):
-        shown = [example(int(row), metric, before, after, show) for row in chosen]
+        shown = [example(int(row), metric, before, after, gallery) for row in chosen]
         text = f'{len(shown)} of the {there:,} queries that {name} by {metric}'
         text += '; their first results. ✓ is right, ✗ is wrong.' if shown else '.'
         found.append(section(f'Queries that {name} most', element('p', text, class_='note'), *shown, name=name))
