@@ -387,3 +387,10 @@ def test_an_item_is_looked_at_once(tmp_path):
     records = sides[1].query_data = sides[0].query_data
     written(tmp_path, sides, show=lambda text: seen.append(text) or 'words')
     assert len(seen) > 20 and len(set(seen)) == len(seen) and len(records) == 60
+
+
+def test_texts_of_users_are_written_in_their_direction(of_texts):
+    page, _ = of_texts
+    of_users = [found for found in page.all('span') if found.get('class') == 'text']
+    assert of_users and all(found['dir'] == 'auto' for found in of_users)
+    assert all(found['dir'] == 'auto' for found in page.all('small') if found.get('class') == 'label')

@@ -155,3 +155,12 @@ def test_a_query_is_one_point_in_whatever_order_queries_were_asked():
         side.evaluate(rows=rows)
     first, second = maps(*sides, chosen(sides[0]), 'pca')
     assert np.allclose(first.points, second.points)
+
+
+def test_labels_that_read_alike_are_two_groups():
+    labels = [1, '1', 1, '1', 'b', 'b']
+    side = Given([(f'text {i}', label) for i, label in enumerate(labels)], np.eye(6, dtype='float32'))
+    side.evaluate()
+    found = chosen(side)
+    assert found.names == ['1', "'1'", 'b'] and found.counts == [2, 2, 2]
+    assert found.groups.tolist() == [0, 1, 0, 1, 2, 2]

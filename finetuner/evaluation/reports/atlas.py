@@ -11,7 +11,7 @@ from finetuner.evaluation.reports.changes import positions, sample, truth_of
 from finetuner.evaluation.reports.charts import LOOKS, OTHER, mark, scatter
 from finetuner.evaluation.reports.markup import Markup, breakable, element, joined
 from finetuner.evaluation.reports.projection import Map, mapped, turned
-from finetuner.evaluation.reports.words import labelled
+from finetuner.evaluation.reports.words import cut, labelled
 
 POINTS = 2000
 """Items on the map at most."""
@@ -53,18 +53,18 @@ def chosen(side: Evaluator, seed: int = 0, most: int = POINTS) -> Chosen:
     drawn = sample(np.arange(n + m), most, seed)
     queries, places = side.asked[drawn[drawn < n]], drawn[drawn >= n] - n
     if data.labels is None:
-        words = ['query'] * len(queries) + ['searched'] * len(places)
+        keys: list[Label] = ['query'] * len(queries) + ['searched'] * len(places)
     else:
         theirs = other.labels or []
         given = [data.labels[int(item)] for item in truth.queries[queries]]
         given += [theirs[int(item)] for item in truth.index[places]]
-        words = [_first(label) for label in given]
-    found = Counter(words)
-    names = sorted((name for name, _ in found.most_common(LOOKS)), key=_order)
-    numbers = {name: number for number, name in enumerate(names)}
-    groups = np.array([numbers.get(word, OTHER) for word in words])
-    counts = [found[name] for name in names]
-    return Chosen(queries, places, groups, names, counts, n + m, data.labels is not None)
+        keys = [_first(label) for label in given]
+    found = Counter(keys)
+    named = _names([key for key, _ in found.most_common(LOOKS)])
+    numbers = {key: number for number, key in enumerate(named)}
+    groups = np.array([numbers.get(key, OTHER) for key in keys])
+    counts = [found[key] for key in named]
+    return Chosen(queries, places, groups, list(named.values()), counts, n + m, data.labels is not None)
 
 
 def maps(before: Evaluator, after: Evaluator, shown: Chosen, projection: str, seed: int = 0) -> tuple[Map, Map]:
@@ -94,11 +94,21 @@ def drawn(before: Evaluator, after: Evaluator, projection: str, seed: int = 0) -
     )
 
 
-def _first(label: Label) -> str:
+def _first(label: Label) -> Label:
     # Of several labels the first one colours.
     if isinstance(label, tuple):
-        label = label[0] if label else None
-    return labelled(label) or NONE
+        return label[0] if label else None
+    return label
+
+
+def _names(keys: list[Label]) -> dict[Label, str]:
+    # In the order of a legend; the label '1' beside the label 1 is in quotes.
+    named = {key: labelled(key) or NONE for key in keys}
+    alike = Counter(named.values())
+    for key, name in named.items():
+        if alike[name] > 1 and isinstance(key, str):
+            named[key] = cut(repr(key))
+    return dict(sorted(named.items(), key=lambda entry: _order(entry[1])))
 
 
 def _order(name: str) -> tuple[bool, int, str]:
@@ -115,7 +125,7 @@ def _legend(shown: Chosen) -> Markup:
                 'label',
                 element('input', type='checkbox', id=f'k{g}'),
                 mark(g),
-                element('span', breakable(name)),
+                element('span', breakable(name), dir='auto'),
                 _small(count),
             ),
         )

@@ -48,13 +48,13 @@ def _results(row: int, moment: str, side: Evaluator, gallery: Gallery) -> Markup
 def _result(item: Item, right: bool) -> Markup:
     word = 'right' if right else 'wrong'
     sign = element('span', '✓' if right else '✗', role='img', aria_label=word, class_='sign')
-    label = element('small', item.label) if item.label else Markup('')
+    label = element('small', item.label, dir='auto', class_='label') if item.label else Markup('')
     return element('li', sign, _body(item, word), label, class_=word)
 
 
 def _body(item: Item, role: str) -> Markup:
     if item.picture is None:
-        return element('span', item.text or item.name, class_='text')
+        return element('span', item.text or item.name, dir='auto', class_='text')
     label = f', {item.label}' if item.label else ''
     return joined(
         element('img', src=item.picture, alt=f'{item.name}{label}: {role}', class_='few' if item.few else None)
