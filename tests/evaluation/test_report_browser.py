@@ -158,3 +158,11 @@ def test_headings_follow_each_other(opened):
     ]
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_the_table_of_metrics_is_as_wide_as_a_telephone(opened):
+    page = opened('texts', 360)
+    table, room = page.evaluate(
+        """() => { const wide = document.querySelector('.wide'); return [wide.scrollWidth, wide.clientWidth] }"""
+    )
+    assert table <= room

@@ -53,7 +53,7 @@ def chosen(side: Evaluator, seed: int = 0, most: int = POINTS) -> Chosen:
     drawn = sample(np.arange(n + m), most, seed)
     queries, places = side.asked[drawn[drawn < n]], drawn[drawn >= n] - n
     if data.labels is None:
-        keys: list[Label] = ['query'] * len(queries) + ['searched'] * len(places)
+        keys: list[Label] = [*['query'] * len(queries), *['searched'] * len(places)]
     else:
         theirs = other.labels or []
         given = [data.labels[int(item)] for item in truth.queries[queries]]
