@@ -359,6 +359,7 @@ def test_of_one_vector_for_all_there_is_a_page(tmp_path, distance, value):
     for drawing in page.source.split('class="outlines"')[1:]:
         words = re.findall('text-anchor="middle">([^<]*)<', drawing.partition('</svg>')[0])
         assert 1 < len(words) < 8 and len(set(words)) == len(words)
+        assert distance != 'cosine' or float(words[-1]) <= 1
 
 
 def test_of_another_index_or_order_there_is_no_page(tmp_path):

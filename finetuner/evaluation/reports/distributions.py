@@ -102,7 +102,7 @@ def pairs(before: Evaluator, after: Evaluator, seed: int) -> Markup:
         reach = np.concatenate(both) if distance == 'cosine' else values
         low, high = float(reach.min()), float(reach.max())
         least = 1e-5 * max(abs(low), abs(high)) or 1.0  # where all are the same
-        edges = np.linspace(low, max(high, low + least), 41)
+        edges = np.linspace(min(low, high - least), high, 41)
         sides = [
             (f'{name} ({apart[kind]:,})', class_, values[chosen.relevant == kind])
             for name, class_, kind in (('relevant', 'relevant', True), ('irrelevant', 'irrelevant', False))
