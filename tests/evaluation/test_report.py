@@ -12,7 +12,6 @@ from PIL import Image
 from finetuner.errors import ArgumentError, DataError
 from finetuner.evaluation import Evaluator, compare, report
 from finetuner.evaluation.intervals import Comparison
-from finetuner.evaluation.reports.changes import judge
 from finetuner.evaluation.reports.sections import verdict
 from tests.evaluation.reports import MARKUP, Given, before_and_after, images, spread, texts
 
@@ -341,12 +340,13 @@ def test_a_metric_that_is_known_of_no_query_is_no_judge(tmp_path):
         side.evaluate()
     with pytest.raises(ArgumentError, match='own is NaN for every query.*such as average_precision'):
         report(*sides, tmp_path / 'report.html')
-    named = ['own', 'mean']
+    sides = [Given(data, spread(labels, n), metrics={'own': (unknown, {}), 'mean': (mean, {})}) for n in (2, 0.3)]
     for side in sides:
-        side.per_query['mean'] = np.linspace(0, 1, 60)
-    assert judge(None, named, *sides) == 'mean'
+        side.evaluate()
+    page = written(tmp_path, sides)
+    assert 'Better. mean rose' in page.sections['head'] and 'own' in page.sections['metrics']
     with pytest.raises(ArgumentError, match='own is NaN for every query.*Take one of .mean'):
-        judge('own', named, *sides)
+        report(*sides, tmp_path / 'report.html', metric='own')
 
 
 @pytest.mark.parametrize(('distance', 'value'), [('dot', 5000), ('cosine', 3), ('euclidean', 0), ('dot', 1e-12)])
