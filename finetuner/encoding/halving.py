@@ -42,31 +42,31 @@ class Halving:
 
     def _vectors(self, inputs: Inputs, items: np.ndarray) -> np.ndarray:
         count = length(inputs)
-        if count is None:
+        if not count:
             return self.coder.embed(inputs)
-        each = max(_numbers(inputs) // max(count, 1), 1)
+        each = max(_numbers(inputs) // count, 1)
         rows = count if self.most is None else max(min(count, self.most // each), 1)
-        while True:
+        done: list[np.ndarray] = []
+        at = 0
+        while at < count:
+            part = inputs if rows >= count else leaves(itemgetter(slice(at, at + rows)), inputs)
             try:
-                return self._in_parts(inputs, count, rows)
+                done.append(self.coder.embed(part))
+                at += rows
+                continue
             except Exception as error:
                 if not is_out_of_memory(error) or not _divisible(inputs, count):
                     raise
                 forget(error)
                 if rows <= 1:
                     raise DataError(
-                        f'{self.name(items[0])} alone does not fit into memory: take a smaller model, or shorter or '
-                        f'smaller inputs. ({type(error).__name__}: {str(error)[:200]})'
+                        f'{self.name(items[at % len(items)])} alone does not fit into memory: take a smaller model, or '
+                        f'shorter or smaller inputs. ({type(error).__name__}: {str(error)[:200]})'
                     ) from error
             rows //= 2
             self.most = rows * each
             logger.info('Out of memory: going on with %d items at a time, fewer where they are larger.', rows)
-
-    def _in_parts(self, inputs: Inputs, count: int, rows: int) -> np.ndarray:
-        if rows >= count:
-            return self.coder.embed(inputs)
-        parts = [leaves(itemgetter(slice(at, at + rows)), inputs) for at in range(0, count, rows)]
-        return np.concatenate([self.coder.embed(part) for part in parts])
+        return np.concatenate(done)
 
 
 def _arrays(inputs: Inputs) -> list[tuple[int, ...]]:

@@ -139,6 +139,19 @@ def test_an_item_that_does_not_fit_alone_is_named():
         encoded(Reader(room=5), texts())
 
 
+def test_of_a_batch_the_item_that_does_not_fit_is_named():
+    class Picky(Reader):
+        def forward(self, inputs):
+            if (inputs['input_ids'] == ord('z') % 49 + 1).any():
+                raise MemoryError
+            return super().forward(inputs)
+
+    data = ['abcd'] * 9
+    data[5] = 'abcz'
+    with pytest.raises(DataError, match='item 5 alone does not fit into memory'):
+        encoded(Picky(), data)
+
+
 def test_a_bar_counts_the_items(monkeypatch):
     shown = StringIO()
     monkeypatch.setattr(console, 'live_console', Console(file=shown, force_terminal=True, width=80))
