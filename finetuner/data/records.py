@@ -74,11 +74,13 @@ class Records:
         """Give every document its embedding, if these are documents.
 
         Args:
-            vectors: (n, D), one an item.
+            vectors: (n, D), one an item; copied where they are only to be read.
         """
         documents = self.documents
         if documents is None or not len(documents):
             return
+        if not vectors.flags.writeable:  # mapped from a file
+            vectors = np.array(vectors)
         if hasattr(documents, 'summary') and hasattr(type(documents), 'embeddings'):
             documents.embeddings = vectors  # a DocumentArray, which may live on disk
             return

@@ -131,7 +131,7 @@ class File:
                 )
             self.done = True
             return
-        if self.part.exists():
+        if self.part.exists() and self.part.stat().st_size:  # of none it was killed before a row came
             if not found:
                 raise ArgumentError(
                     f'{self.part} exists, and nothing says of what it is: remove it, or name another output.'

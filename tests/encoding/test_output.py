@@ -6,6 +6,8 @@ import os
 import numpy as np
 import pytest
 
+import finetuner
+from finetuner import Document, DocumentArray
 from finetuner.data.readers import contents
 from finetuner.encoding import batches, output
 from finetuner.encoding.records import embed_records
@@ -199,3 +201,21 @@ except StorageError as error:
 def test_a_full_disk_is_said_at_the_beginning(tmp_path):
     said = on_a_small_disk(FULL, tmp_path)
     assert 'could not be written: No space left on device. It needs 2.4 MB' in said and '[]' in said
+
+
+@pytest.mark.parametrize('noted', [True, False])
+def test_a_kill_before_the_first_row_leaves_nothing_in_the_way(tmp_path, noted):
+    path = tmp_path / 'vectors.npy'
+    if noted:  # by another encode, whose file was removed since
+        encoded(path, normalize=True)
+        path.unlink()
+    (tmp_path / 'vectors.npy.part').touch()
+    np.testing.assert_array_equal(encoded(path), encoded(None))
+
+
+def test_documents_get_embeddings_that_can_be_changed(tmp_path):
+    docs = DocumentArray([Document(text=text) for text in DATA[:5]])
+    found = finetuner.embed(Reader(), docs, collate_fn=PreTrainedTokenizerBase(), output=tmp_path / 'vectors.npy')
+    docs[0].embedding *= 2
+    np.testing.assert_array_equal(docs[0].embedding, 2 * found[0])
+    np.testing.assert_array_equal(np.load(tmp_path / 'vectors.npy'), encoded(None, data=DATA[:5]))
