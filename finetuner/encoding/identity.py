@@ -1,18 +1,26 @@
 """Of what an encode is: enough of the model, the data and the settings to know them again in another process."""
 
 import hashlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from finetuner.data.chance import seeded
 from finetuner.data.dataset import Dataset
 from finetuner.data.tokens import is_tokenizer
+from finetuner.dispatch import get_namespace
+from finetuner.errors import ArgumentError
 from finetuner.inference import Encoder
 from finetuner.typing import CollateFn
 
 LOOKED_AT = 64
-"""Arrays among the contents of which the numbers are looked at; texts are looked at one and all."""
+"""Contents of which all that is in them is looked at; texts are looked at one and all."""
+GENERATED = re.compile(r'\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b')
+"""Ids that documents are given where they have none: others each time."""
+ADDRESS = re.compile(r'\bat 0x[0-9a-fA-F]+')
+"""In what an object says of itself, where it says nothing."""
 
 
 def identity(coder: Encoder, dataset: Dataset, collate_fn: CollateFn | None, **settings: Any) -> dict[str, Any]:
@@ -46,17 +54,62 @@ def _weights(coder: Encoder) -> str:
 
 
 def _data(dataset: Dataset) -> str:
+    dataset = dataset.alone()  # item by item, of pairs too
     records, found = dataset.records, hashlib.sha256()
     for name in records.names:
-        found.update(f'{name}\0'.encode())
+        found.update(f'{GENERATED.sub("", str(name))}\0'.encode(errors='surrogatepass'))
     every = max(len(records.contents) // LOOKED_AT, 1)
     for place, content in enumerate(records.contents):
         text = content if isinstance(content, str) else getattr(content, 'text', None)
         if isinstance(text, str):
             found.update(f'{text}\0'.encode(errors='surrogatepass'))
-        elif isinstance(content, np.ndarray | np.generic) and place % every == 0:
-            found.update(np.ascontiguousarray(content).tobytes())
+        if place % every == 0:
+            with seeded(0, place):  # what is drawn in a preprocess_fn is no difference
+                prepared = dataset.content(place)
+            try:
+                _walk(prepared, found)
+            except TypeError as error:
+                raise ArgumentError(
+                    f'output=…: that the data are the same cannot be seen in {dataset.name(place)}, which has '
+                    f'{error} in it. Make arrays, numbers or texts of the items in preprocess_fn, or leave output out.'
+                ) from None
     return found.hexdigest()
+
+
+def _walk(content: Any, found: Any) -> None:
+    # Hashes what is in a content; TypeError says what cannot be.
+    if content is None or isinstance(content, str | bytes | bool | int | float | complex):
+        found.update(f'{content!r}\0'.encode(errors='surrogatepass'))
+    elif isinstance(content, Mapping):
+        found.update(f'mapping {len(content)}\0'.encode())
+        for key, value in content.items():
+            _walk(key, found)
+            _walk(value, found)
+    elif isinstance(content, list | tuple):
+        found.update(f'list {len(content)}\0'.encode())
+        for value in content:
+            _walk(value, found)
+    else:
+        array = _array(content)
+        if array is not None and array.dtype.kind != 'O':
+            found.update(f'{array.dtype} {array.shape}\0'.encode())
+            found.update(np.ascontiguousarray(array).tobytes())
+        elif array is not None and array.ndim:
+            _walk(array.tolist(), found)
+        elif ADDRESS.search(shown := repr(content)):
+            raise TypeError(f'a {type(content).__name__}')
+        else:
+            found.update(f'{shown}\0'.encode(errors='surrogatepass'))
+
+
+def _array(content: Any) -> np.ndarray | None:
+    if isinstance(content, np.ndarray | np.generic):
+        return np.asarray(content)
+    try:
+        return get_namespace(content).to_numpy(content)
+    except TypeError:
+        known = hasattr(content, '__array__') or hasattr(content, '__array_interface__')
+        return np.asarray(content) if known else None
 
 
 def _named(function: Callable[..., Any] | None) -> str | None:

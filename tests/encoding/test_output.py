@@ -84,7 +84,7 @@ def test_what_was_interrupted_goes_on(tmp_path, calls):
         ({'data': DATA[:-1]}, "'data' and 'items' differ"),
         ({'normalize': True}, "'normalize' differs"),
         ({'batch_size': 3}, "'batch_size' differs"),
-        ({'preprocess_fn': str.upper}, "'preprocess_fn' differs"),
+        ({'preprocess_fn': str.upper}, "'data' and 'preprocess_fn' differ"),
         ({'collate_fn': PreTrainedTokenizerBase('left')}, "'collate_fn' differs"),
     ],
 )
@@ -219,3 +219,61 @@ def test_documents_get_embeddings_that_can_be_changed(tmp_path):
     docs[0].embedding *= 2
     np.testing.assert_array_equal(docs[0].embedding, 2 * found[0])
     np.testing.assert_array_equal(np.load(tmp_path / 'vectors.npy'), encoded(None, data=DATA[:5]))
+
+
+def tensors(value):
+    torch = pytest.importorskip('torch')
+    return [torch.full((4,), value) for _ in range(3)]
+
+
+def documents(value, **more):
+    return DocumentArray([Document(tensor=np.full(4, value, np.float32), **more) for _ in range(3)])
+
+
+class Sums(Reader):
+    def forward(self, inputs):
+        return np.asarray(inputs) @ np.ones((4, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    ('made', 'preprocess_fn'),
+    [
+        (tensors, None),
+        (documents, None),
+        (lambda value: documents(value, id='one'), None),
+        (lambda value: [[value] * 4] * 3, np.float32),
+        (lambda value: [{'x': np.full(4, value, np.float32)}] * 3, lambda item: item['x']),
+        (lambda value: [str(value)] * 3, lambda text: np.full(4, float(text), np.float32) + np.random.rand()),
+    ],
+)
+def test_other_data_are_refused_and_the_same_made_anew_are_found(tmp_path, made, preprocess_fn):
+    def found(value):
+        options = {'collate_fn': np.stack, 'preprocess_fn': preprocess_fn}
+        return encoded(tmp_path / 'vectors.npy', Sums(), made(value), **options)
+
+    before = np.array(found(1.0))
+    np.testing.assert_array_equal(found(1.0), before)
+    with pytest.raises(CheckpointError, match="'data' differs"):
+        found(2.0)
+
+
+def test_what_is_in_files_and_comes_out_of_preprocess_fn_is_looked_at(tmp_path):
+    np.save(tmp_path / 'item.npy', np.ones(4, np.float32))
+    options = {'data': [str(tmp_path / 'item.npy')], 'preprocess_fn': np.load, 'collate_fn': np.stack}
+    encoded(tmp_path / 'vectors.npy', Sums(), **options)
+    np.save(tmp_path / 'item.npy', np.zeros(4, np.float32))
+    with pytest.raises(CheckpointError, match="'data' differs"):
+        encoded(tmp_path / 'vectors.npy', Sums(), **options)
+
+
+def test_items_that_cannot_be_told_apart_are_refused(tmp_path):
+    class Odd:
+        pass
+
+    def collate(items):
+        return np.ones((len(items), 4), np.float32)
+
+    with pytest.raises(ArgumentError, match='cannot be seen in item 0, which has a Odd in it. Make arrays'):
+        encoded(tmp_path / 'vectors.npy', Sums(), [Odd(), Odd()], collate_fn=collate)
+    assert not os.listdir(tmp_path)
+    assert encoded(None, Sums(), [Odd(), Odd()], collate_fn=collate).shape == (2, 2)
