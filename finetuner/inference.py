@@ -100,6 +100,13 @@ class Encoder(ABC):
             raise ArgumentError(f'precision={precision!r}: {type(self).__name__} computes in float32 alone.')
         return nullcontext()
 
+    def as_is(self) -> AbstractContextManager[None]:
+        """In here, within `computing`, all computes as it does outside of it: for what prepares data, and for trials.
+
+        It is cheap: `computing` goes on afterwards with what it has made.
+        """
+        return nullcontext()
+
     @abstractmethod
     def forward(self, inputs: Inputs) -> Any:
         """What the model gives for a batch, in evaluation mode and without gradient; the mode is restored."""

@@ -1,6 +1,6 @@
 """From a model and items to vectors: what `finetuner.embed`, evaluation, guides and class means stand on."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -20,7 +20,7 @@ from finetuner.encoding.halving import Halving
 from finetuner.encoding.identity import identity
 from finetuner.encoding.output import File, Memory, Output, checked_path
 from finetuner.errors import ArgumentError, DataError, whole_number
-from finetuner.inference import collating, encoder, leaves
+from finetuner.inference import Encoder, collating, encoder, leaves
 from finetuner.typing import CollateFn, PreprocessFn
 
 
@@ -93,12 +93,22 @@ def embed_records(
                 used.computing(target.precision or '32'),  # before processes begin, which compute so too
                 progress(count, 'Encoding', show_progress) as advance,
                 closing(batches.batches(target.start)) as coming,
-                closing(_computed(call, coming, processes)) as computed,
+                closing(_computed(call, _drawn(used, coming), processes)) as computed,
             ):
                 for batch, vectors in computed:
                     target.write(batch.items, unit(vectors) if normalize else vectors, batch.after)
                     advance(len(batch.items))
         return target.finish()
+
+
+def _drawn(coder: Encoder, batches: Iterator[Batch]) -> Iterator[Batch]:
+    # What prepares them is people's own, and not to compute as the model does.
+    while True:
+        with coder.as_is():
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
 
 
 def _computed(

@@ -5,6 +5,7 @@ import pytest
 
 import finetuner
 from finetuner import precision
+from finetuner.data.tokens import tokens
 from finetuner.encoding import batches, trial
 from finetuner.errors import ArgumentError
 from finetuner.inference import encoder
@@ -75,6 +76,59 @@ def test_half_precision_is_for_the_model_and_the_call_alone(backend):
     np.testing.assert_array_equal(finetuner.encode(model, data), before)
     for name, value in encoder(model).weights().items():
         np.testing.assert_array_equal(value, weights[name], strict=True)
+
+
+@pytest.mark.backends('torch')
+@pytest.mark.parametrize('options', [{}, {'num_workers': 2}, {'processes': 2}])
+def test_half_precision_is_not_for_what_prepares_the_data(backend, options):
+    import torch
+
+    def prepared(row):
+        return (torch.from_numpy(row) @ torch.eye(10)).numpy()  # numpy has no bf16
+
+    def collate(rows):
+        found = torch.from_numpy(np.stack(rows)) @ torch.eye(10)
+        assert found.dtype == torch.float32
+        return found
+
+    model, (data, _) = mlp(backend), clusters()
+    right = finetuner.encode(model, data, precision='bf16')
+    options = {'precision': 'bf16', 'preprocess_fn': prepared, 'collate_fn': collate, **options}
+    np.testing.assert_array_equal(finetuner.encode(model, data, **options), right)
+
+
+@pytest.mark.backends(*HALVES)
+def test_within_half_precision_a_model_can_compute_as_it_is(backend):
+    coder, (data, _) = encoder(mlp(backend)), clusters()
+    coder.place('cpu')
+    right = coder.embed(data)
+    with coder.computing('bf16'):
+        half = coder.embed(data)
+        for _ in range(2):
+            with coder.as_is(), coder.as_is():
+                np.testing.assert_array_equal(coder.embed(data), right)
+            np.testing.assert_array_equal(coder.embed(data), half)
+    assert (half != right).any()
+    np.testing.assert_array_equal(coder.embed(data), right)
+
+
+@pytest.mark.backends('torch')
+@pytest.mark.parametrize('own', [True, False])
+def test_whether_padding_counts_is_tried_in_float32(backend, own):
+    import torch
+
+    model, tokenizer = reader(backend, []), PreTrainedTokenizerBase()
+    forward = model.forward
+
+    def rough(input_ids, attention_mask):  # as in bf16 other numbers come from other widths
+        half = torch.is_autocast_enabled('cpu')
+        return forward(input_ids, attention_mask) + 0.01 * half * input_ids.shape[1]
+
+    model.forward = rough
+    coder = encoder(model)
+    coder.place('cpu')
+    finetuner.encode(coder, texts(400), collate_fn=tokens(tokenizer) if own else tokenizer, precision='bf16')
+    assert coder.pads is False
 
 
 def test_auto_is_float32_where_bf16_is_not_faster_and_says_so(backend, log, monkeypatch):

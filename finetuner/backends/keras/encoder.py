@@ -47,6 +47,7 @@ class Encoder(inference.Encoder):
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self.devices: Any = None  # several, while a training lays the model on them
+        self.own: Any = None  # within `computing`, the policies of the layers and the shell of before
         self.shell = Shell(model)
         self.shell.compile(jit_compile=keras.backend.backend() == 'jax')
 
@@ -82,15 +83,31 @@ class Encoder(inference.Encoder):
 
     @contextmanager
     def computing(self, precision: str) -> Iterator[None]:
-        own = self.shell
-        with execution.computing(self.model, precision):
-            if precision != '32':  # what is compiled is compiled for a precision
-                self.shell = Shell(self.model)
-                self.shell.compile(jit_compile=keras.backend.backend() == 'jax')
+        if precision == '32':
+            yield
+            return
+        own = self.own, self.shell
+        with execution.computing(self.model, precision) as policies:
+            # What is compiled is compiled for a precision.
+            self.own, self.shell = (policies, self.shell), Shell(self.model)
+            self.shell.compile(jit_compile=keras.backend.backend() == 'jax')
             try:
                 yield
             finally:
-                self.shell = own
+                self.own, self.shell = own
+
+    @contextmanager
+    def as_is(self) -> Iterator[None]:
+        if self.own is None:
+            yield
+            return
+        (policies, shell), half = self.own, self.shell
+        self.own, self.shell = None, shell
+        try:
+            with execution.changed(policies):
+                yield
+        finally:
+            self.own, self.shell = (policies, shell), half
 
     def forward(self, inputs: Inputs) -> Any:
         with self.scope():

@@ -52,24 +52,39 @@ def no_checkpointing(model: Any) -> str | None:
 
 
 @contextmanager
-def computing(model: Any, precision: str) -> Iterator[None]:
+def computing(model: Any, precision: str) -> Iterator[list[tuple[Any, Any]]]:
     """In here, the layers of a model compute in a precision; what is compiled in here goes on to do so.
 
     Afterwards they have their own policies again, so that evaluation is in float32, and nothing that a callback saves
     says otherwise.
+
+    Yields:
+        The layers that compute otherwise in here, and their own policies.
     """
     if precision == '32':
-        yield
+        yield []
         return
-    policy = keras.DTypePolicy(POLICIES[precision])
-    found = [(layer, layer.dtype_policy) for layer in _plain(model)]
+    policy, layers = keras.DTypePolicy(POLICIES[precision]), _plain(model)
+    own = [(layer, layer.dtype_policy) for layer in layers]
+    with changed([(layer, policy) for layer in layers]):
+        yield own
+
+
+@contextmanager
+def changed(policies: list[tuple[Any, Any]]) -> Iterator[None]:
+    """In here, layers have these policies, and afterwards those of before.
+
+    Args:
+        policies: layers and what they have in here.
+    """
+    before = [(layer, layer.dtype_policy) for layer, _ in policies]
     try:
-        for layer, _ in found:
+        for layer, policy in policies:
             layer.dtype_policy = policy
         yield
     finally:
-        for layer, own in found:
-            layer.dtype_policy = own
+        for layer, policy in before:
+            layer.dtype_policy = policy
 
 
 def _plain(model: Any) -> list[Any]:

@@ -56,6 +56,9 @@ class Encoder(inference.Encoder):
     def computing(self, precision: str) -> AbstractContextManager[None]:
         return execution.computing(precision)
 
+    def as_is(self) -> AbstractContextManager[None]:
+        return paddle.amp.auto_cast(enable=False)  # type: ignore[no-any-return]
+
     def forward(self, inputs: Inputs) -> Any:
         training = [layer for layer in self.model.sublayers(include_self=True) if layer.training]
         for layer in training:

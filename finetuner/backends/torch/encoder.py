@@ -2,7 +2,7 @@
 
 import multiprocessing
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ class Encoder(inference.Encoder):
     """Calls the module with tensors on its own device and in its own precision."""
 
     framework = 'torch'
+    before: tuple[bool, torch.dtype] | None = None
+    """Within `computing`, whether there was autocast before, and its type."""
 
     def place(self, device: str | None) -> None:
         self.device = inference.wanted_device(device, torch.cuda.is_available(), 'PyTorch')
@@ -64,8 +66,22 @@ class Encoder(inference.Encoder):
         forks = 'fork' in multiprocessing.get_all_start_methods()  # they have the model without any copy
         return None if self.device == 'cpu' and forks else super().no_processes()
 
-    def computing(self, precision: str) -> AbstractContextManager[None]:
-        return execution.autocast(precision, self.device.partition(':')[0])()
+    @contextmanager
+    def computing(self, precision: str) -> Iterator[None]:
+        device, before = self.device.partition(':')[0], self.before
+        if precision != '32':
+            self.before = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+        try:
+            with execution.autocast(precision, device)():
+                yield
+        finally:
+            self.before = before
+
+    def as_is(self) -> AbstractContextManager[None]:
+        if self.before is None:
+            return nullcontext()
+        enabled, dtype = self.before  # the weights that are cast already stay so
+        return torch.autocast(self.device.partition(':')[0], dtype, enabled=enabled)
 
     def forward(self, inputs: Inputs) -> Any:
         training = [module for module in self.model.modules() if module.training]
