@@ -78,7 +78,8 @@ class Plain:
     ) -> None:
         count = len(dataset.records.contents)
         self.order = np.arange(count) if order is None else order
-        sampler = SequentialSampler(count, BATCH_SIZE if size is None else size, self.order)
+        self.size = BATCH_SIZE if size is None else size
+        sampler = SequentialSampler(count, self.size, self.order)
         self.loader = Loader(dataset, sampler, collate_fn, num_workers)
         self.loader.keep(rows)
 
@@ -86,9 +87,11 @@ class Plain:
         """How errors call an item."""
         return self.loader.dataset.name(item)
 
-    def sample(self, count: int) -> Inputs:
-        """The inputs of some items, of all lengths."""
-        return self.loader.inputs(0, 0, _spread(self.order, count))
+    def sample(self, count: int) -> Iterator[Batch]:
+        """Some items, of all lengths, in batches of no more than others."""
+        items = _spread(self.order, count)
+        for part in _parts(items, self.size):
+            yield Batch(items[part], self.loader.inputs(0, 0, items[part]), Place())
 
     def batches(self, start: Place) -> Generator[Batch, None, None]:
         """Those from a place on."""
@@ -123,10 +126,12 @@ class Texts:
         """How errors call an item."""
         return self.loader.dataset.name(item)
 
-    def sample(self, count: int) -> Inputs:
-        """The inputs of some texts, of all lengths."""
-        found = self.loader.inputs(0, 0, _spread(self.order, count))
-        return self.tokens.filled(found, np.arange(len(found.lengths)))
+    def sample(self, count: int) -> Iterator[Batch]:
+        """Some texts, of all lengths, in batches of no more than others."""
+        items = _spread(self.order, count)
+        found: Ragged = self.loader.inputs(0, 0, items)
+        for part in _parts(items, self.size or len(items)):
+            yield Batch(items[part], self.tokens.filled(found, part), Place())
 
     def batches(self, start: Place) -> Generator[Batch, None, None]:
         """Those from a place on."""
@@ -230,3 +235,8 @@ def _of_texts(dataset: Dataset) -> bool:
 
 def _spread(order: np.ndarray, count: int) -> np.ndarray:
     return order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(np.int64)]
+
+
+def _parts(items: np.ndarray, size: int) -> list[np.ndarray]:
+    places = np.arange(len(items))
+    return [places[at : at + size] for at in range(0, len(items), size)]

@@ -76,9 +76,10 @@ def embed_records(
     rows = coder.rows(dataset, collate_fn)
     used = coder if rows is None else coder.trained
     batches = plan(used, dataset, collate_fn, batch_size, rows, num_workers)
+    call = Halving(used, batches.name)
     target: Output = Memory(count)
     if path is not None:
-        used.embed(batches.sample(1))  # what cannot be encoded is refused, and what is built late has weights
+        call(*batches.sample(1))  # what cannot be encoded is refused, and what is built late has weights
         settings = {'precision': precisions.named(precision), 'normalize': normalize, 'batch_size': batch_size}
         target = File(path, count, identity(coder, dataset, collate_fn, **settings))
     with closing(target):
@@ -86,9 +87,8 @@ def embed_records(
             logger.info('Going on with %s.', path)
         if target.precision is None and not target.done:
             untried = precisions.named(precision) == 'auto' and wanted == 'bf16'
-            target.precision = trial.tried(used, batches.sample(trial.size(count))) if untried else wanted
+            target.precision = trial.tried(call, [*batches.sample(trial.size(count))]) if untried else wanted
         if not target.done:
-            call = Halving(used, batches.name)
             with (
                 used.computing(target.precision or '32'),  # before processes begin, which compute so too
                 progress(count, 'Encoding', show_progress) as advance,

@@ -1,13 +1,15 @@
 """The precision to encode in: bf16 where it is faster and, as is tried on some of the items, as good."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from finetuner import precision as precisions
 from finetuner.console import logger
+from finetuner.encoding.batches import Batch
+from finetuner.encoding.halving import Halving
 from finetuner.inference import Encoder
-from finetuner.typing import Inputs
 
 LEAST_TRIED, MOST_TRIED = 8, 32
 """Items that are tried, one of 32 of all."""
@@ -48,16 +50,16 @@ def size(count: int) -> int:
     return min(max(count // 32, LEAST_TRIED), MOST_TRIED)
 
 
-def tried(coder: Encoder, inputs: Inputs) -> str:
+def tried(call: Halving, batches: Sequence[Batch]) -> str:
     """'bf16' if its vectors are as good as those in float32, else '32', with a line that says so.
 
     Args:
-        coder: the model.
-        inputs: of some items.
+        call: the model, from batches to vectors.
+        batches: some items.
     """
-    right = coder.embed(inputs).astype(np.float64)
-    with coder.computing('bf16'):
-        found = coder.embed(inputs).astype(np.float64)
+    right = np.concatenate([call(batch) for batch in batches]).astype(np.float64)
+    with call.coder.computing('bf16'):
+        found = np.concatenate([call(batch) for batch in batches]).astype(np.float64)
     least = float(cosines(right, found).min())
     if least >= LEAST:  # not so of NaN
         logger.info("precision='auto': bf16; on %d items the cosine to float32 is %.5f or more.", len(right), least)

@@ -160,6 +160,26 @@ def test_auto_takes_bf16_where_it_is_as_good(backend, log, monkeypatch, apart):
         assert trial.LEAST <= cosine(found, right) and (found != right).any()
 
 
+@pytest.mark.backends('torch')
+@pytest.mark.parametrize('size', [None, 3])
+def test_auto_is_tried_on_as_much_as_fits(backend, monkeypatch, size):
+    monkeypatch.setattr(trial, 'FEWEST', 0)
+    monkeypatch.setattr(precision, 'gains', lambda coder: True)
+    model, (data, _) = mlp(backend), clusters()
+    right, forward, called = finetuner.encode(model, data), model.forward, []
+
+    def narrow(inputs):
+        called.append(len(inputs))
+        if len(inputs) > 4:
+            raise MemoryError('many')
+        return forward(inputs)
+
+    model.forward = narrow
+    found = finetuner.encode(model, data, precision='auto', batch_size=size)
+    assert trial.LEAST <= cosine(found, right) and (found != right).any()
+    assert size is None or max(called) == size
+
+
 def test_a_file_has_the_same_vectors(backend, tmp_path):
     model, (data, _) = mlp(backend), clusters()
     right = finetuner.encode(model, data, batch_size=16)
