@@ -35,6 +35,7 @@ class Output(Protocol):
     start: Place
     done: bool
     precision: str | None
+    pads: bool | None
 
     def write(self, items: np.ndarray, vectors: np.ndarray, after: Place) -> None:
         """The vectors of some items, after which the plan goes on there."""
@@ -57,6 +58,7 @@ class Memory:
         self.n = n
         self.start, self.done = Place(), False
         self.precision: str | None = None
+        self.pads: bool | None = None
         self._vectors: np.ndarray | None = None
 
     def write(self, items: np.ndarray, vectors: np.ndarray, after: Place) -> None:
@@ -105,6 +107,7 @@ class File:
         start: where the plan goes on.
         done: whether all is there from before.
         precision: that the rows that are there were computed in; set it before the first row.
+        pads: whether padding was found to change what the model gives, which their batches depend on; set it likewise.
 
     Raises:
         ArgumentError: there is a file of this name already that is not of this encode, or somebody writes it.
@@ -116,6 +119,7 @@ class File:
         self.part, self.note = (path.with_name(path.name + end) for end in ('.part', '.json'))
         self.start, self.done = Place(), False
         self.precision: str | None = None
+        self.pads: bool | None = None
         self._map: np.memmap | None = None
         self._written = 0.0
         self._place = Place()
@@ -142,6 +146,7 @@ class File:
         self.precision = found.get('precision') if found.get('identity') == identity else None
         if self.precision is not None and dim is not None and _holds(self.part, (n, dim)):
             self.start = self._place = Place(*found['next'])
+            self.pads = found.get('pads')
             self._map = np.lib.format.open_memmap(self.part, mode='r+')
 
     def write(self, items: np.ndarray, vectors: np.ndarray, after: Place) -> None:
@@ -243,7 +248,7 @@ class File:
         self._written = time.monotonic()
 
     def _write_note(self, found: dict[str, Any]) -> None:
-        note = {'identity': self.identity, 'precision': self.precision, **found}
+        note = {'identity': self.identity, 'precision': self.precision, 'pads': self.pads, **found}
         try:
             with whole_file(self.note) as fresh:
                 fresh.write_text(json.dumps(note, indent=1))

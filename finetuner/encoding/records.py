@@ -85,6 +85,7 @@ def embed_records(
     with closing(target):
         if target.start != Place():
             logger.info('Going on with %s.', path)
+            used.pads = target.pads  # tried again, on other texts, it might come out otherwise, and with it the batches
         if target.precision is None and not target.done:
             untried = precisions.named(precision) == 'auto' and wanted == 'bf16'
             target.precision = trial.tried(call, [*batches.sample(trial.size(count))]) if untried else wanted
@@ -96,6 +97,7 @@ def embed_records(
                 closing(_computed(call, _drawn(used, coming), processes)) as computed,
             ):
                 for batch, vectors in computed:
+                    target.pads = used.pads
                     target.write(batch.items, unit(vectors) if normalize else vectors, batch.after)
                     advance(len(batch.items))
         return target.finish()

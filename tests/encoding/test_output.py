@@ -75,6 +75,20 @@ def test_what_was_interrupted_goes_on(tmp_path, calls):
     assert not (tmp_path / 'vectors.npy.part').exists()
 
 
+def test_what_goes_on_does_not_try_again_whether_padding_counts(tmp_path):
+    class Wide(Failing):  # padding counts from a width on, which later texts do not have
+        def forward(self, inputs):
+            return super().forward(inputs) + inputs['input_ids'].shape[1] // 8
+
+    data = texts(300)
+    right = encoded(None, Wide(10**9), data, batch_size=4)
+    for calls in range(10, 60, 10):
+        path = tmp_path / f'{calls}.npy'
+        with pytest.raises(RuntimeError, match='the power went'):
+            encoded(path, Wide(calls), data, batch_size=4)
+        np.testing.assert_array_equal(encoded(path, Wide(10**9), data, batch_size=4), right)
+
+
 @pytest.mark.parametrize('finished', [True, False])
 @pytest.mark.parametrize(
     ('other', 'named'),
