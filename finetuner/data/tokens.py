@@ -40,8 +40,12 @@ class Tokens:
         """
         return self.filled(self.ragged(texts), np.arange(len(texts)))
 
-    def ragged(self, texts: list[str]) -> 'Ragged':
+    def ragged(self, texts: list[str], keep: bool = True) -> 'Ragged':
         """The tokens of some texts, none filled up.
+
+        Args:
+            texts: the texts.
+            keep: whether they are remembered.
 
         Raises:
             TypeError: a content is no text.
@@ -54,7 +58,7 @@ class Tokens:
             made = dict(self.tokenizer(new, truncation=True))
             for place, text in enumerate(new):
                 found[text] = {name: np.array(rows[place], np.int32) for name, rows in made.items()}
-                if len(self.kept) < MOST:
+                if keep and len(self.kept) < MOST:
                     self.kept[text] = found[text]
         rows = [found[text] for text in texts]
         lengths = np.array([len(next(iter(row.values()))) for row in rows], np.int64)
@@ -100,7 +104,7 @@ class Ragged:
 
 
 class Unpadded:
-    """A tokenizer as a `collate_fn` that gives `Ragged`; it may go to another process.
+    """A tokenizer as a `collate_fn` that gives `Ragged`, and remembers nothing more; it may go to another process.
 
     Args:
         tokenizer: of transformers.
@@ -111,7 +115,7 @@ class Unpadded:
 
     def __call__(self, texts: list[str]) -> Ragged:
         """The tokens of some texts."""
-        return tokens(self.tokenizer).ragged(texts)
+        return tokens(self.tokenizer).ragged(texts, keep=False)
 
 
 # By tokenizer, and by what it was set to when it was asked.

@@ -83,6 +83,11 @@ def test_every_text_is_tokenized_once_and_the_tokens_of_a_block_alone_are_held()
     for _ in coming:
         pass
     assert sorted(tokenizer.seen) == sorted(set(data))
+    del tokenizer.seen[:]
+    tokens.tokens(tokenizer)(data[:3])
+    assert tokenizer.seen == data[:3]  # none was kept
+    encoded(Reader(), data, tokenizer)
+    assert not set(tokenizer.seen[3:]) & set(data[:3])  # what was kept is used
 
 
 def test_a_plan_goes_on_from_every_place_as_it_would_have_gone():
