@@ -1,6 +1,7 @@
 """Of what an encode is: enough of the model, the data and the settings to know them again in another process."""
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,9 +18,11 @@ from finetuner.typing import CollateFn
 
 LOOKED_AT = 64
 """Contents of which all that is in them is looked at; texts are looked at one and all."""
+SHOWN = ('torch', 'paddle')
+"""Frameworks whose models show their settings; what a layer of Keras shows is a name, another for each."""
 GENERATED = re.compile(r'\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b')
 """Ids that documents are given where they have none: others each time."""
-ADDRESS = re.compile(r'\bat 0x[0-9a-fA-F]+')
+ADDRESS = re.compile(r'\b0x[0-9a-fA-F]{6,}')
 """In what an object says of itself, where it says nothing."""
 
 
@@ -35,6 +38,7 @@ def identity(coder: Encoder, dataset: Dataset, collate_fn: CollateFn | None, **s
     return {
         'model': type(coder.model).__qualname__,
         'weights': _weights(coder),
+        'configuration': _configuration(coder),
         'items': len(dataset.records.contents),
         'data': _data(dataset),
         'preprocess_fn': _named(dataset.preprocess_fn),
@@ -51,6 +55,16 @@ def _weights(coder: Encoder) -> str:
         found.update(np.ascontiguousarray(value).data)
     found.update(' '.join(coder.layers()).encode())
     return found.hexdigest()
+
+
+def _configuration(coder: Encoder) -> str:
+    # What modules and layers say of themselves, and what a model of transformers is made from.
+    shown = repr(coder.model) if coder.framework in SHOWN else ''
+    config: Any = getattr(coder.model, 'config', None)
+    made_from = config.to_dict() if hasattr(config, 'to_dict') else {}
+    settings = {name: value for name, value in made_from.items() if name[0] != '_' and name != 'transformers_version'}
+    shown += json.dumps(settings, default=str)
+    return hashlib.sha256(ADDRESS.sub('', shown).encode(errors='surrogatepass')).hexdigest()
 
 
 def _data(dataset: Dataset) -> str:
@@ -106,7 +120,8 @@ def _array(content: Any) -> np.ndarray | None:
     if isinstance(content, np.ndarray | np.generic):
         return np.asarray(content)
     try:
-        return get_namespace(content).to_numpy(content)
+        found: np.ndarray = get_namespace(content).to_numpy(content)
+        return found
     except TypeError:
         known = hasattr(content, '__array__') or hasattr(content, '__array_interface__')
         return np.asarray(content) if known else None
@@ -118,5 +133,15 @@ def _named(function: Callable[..., Any] | None) -> str | None:
     if is_tokenizer(function):
         tokenizer: Any = function
         set_to = tokenizer.model_max_length, len(tokenizer), tokenizer.truncation_side, tokenizer.padding_side
-        return f'{type(tokenizer).__name__} {" ".join(map(str, set_to))}'
+        padded_with = tokenizer.pad_token_id, tokenizer.pad_token_type_id
+        return f'{type(tokenizer).__name__} {" ".join(map(str, set_to + padded_with))} {_made_of(tokenizer)}'
     return getattr(function, '__qualname__', type(function).__qualname__)
+
+
+def _made_of(tokenizer: Any) -> str:
+    # All of a fast tokenizer: its words, and how it cuts; not to what length it cut texts last.
+    fast: Any = getattr(tokenizer, 'backend_tokenizer', None)
+    if not hasattr(fast, 'to_str'):
+        return ''
+    parts = {name: part for name, part in json.loads(fast.to_str()).items() if name not in ('truncation', 'padding')}
+    return hashlib.sha256(json.dumps(parts).encode(errors='surrogatepass')).hexdigest()

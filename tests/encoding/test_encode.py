@@ -7,7 +7,7 @@ import finetuner
 from finetuner import precision
 from finetuner.data.tokens import tokens
 from finetuner.encoding import batches, trial
-from finetuner.errors import ArgumentError
+from finetuner.errors import ArgumentError, CheckpointError
 from finetuner.inference import encoder
 from tests.encoding.stand_ins import PreTrainedTokenizerBase, texts
 from tests.models import clusters, framework, mlp
@@ -187,6 +187,44 @@ def test_a_file_has_the_same_vectors(backend, tmp_path):
         found = finetuner.encode(model, data, batch_size=16, output=tmp_path / 'vectors.npy')
         assert isinstance(found, np.memmap)
         np.testing.assert_array_equal(found, right)
+
+
+@pytest.mark.backends('torch', 'paddle')
+def test_a_model_that_is_set_otherwise_is_another(backend, tmp_path):
+    if backend == 'torch':
+        from torch.nn import AvgPool2d as Pool, Flatten, Sequential
+    else:
+        from paddle.nn import AvgPool2D as Pool, Flatten, Sequential
+
+    def found(stride):
+        model = Sequential(Pool(2, stride, padding=0), Flatten())
+        return finetuner.encode(model, data, output=tmp_path / 'vectors.npy')
+
+    data = np.random.default_rng(0).random((5, 1, 4, 4), np.float32)
+    np.testing.assert_array_equal(found(2), found(2))
+    with pytest.raises(CheckpointError, match="'configuration' differs"):
+        found(1)
+
+
+@pytest.mark.backends('torch')
+def test_a_tokenizer_that_is_set_otherwise_is_another(backend, tmp_path):
+    transformers = pytest.importorskip('transformers')
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    def found(lower):
+        made = Tokenizer(models.WordLevel({'[PAD]': 0, 'a': 1, 'b': 2}, unk_token='[PAD]'))
+        made.pre_tokenizer = pre_tokenizers.Whitespace()
+        if lower:
+            made.normalizer = normalizers.Lowercase()
+        tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=made, pad_token='[PAD]', model_max_length=3)
+        return finetuner.encode(model, ['A b', 'b a b a', 'B'], collate_fn=tokenizer, output=tmp_path / 'vectors.npy')
+
+    model = reader(backend, [])
+    model_forward = model.forward
+    model.forward = lambda input_ids, attention_mask, **rest: model_forward(input_ids, attention_mask)
+    np.testing.assert_array_equal(found(True), found(True))
+    with pytest.raises(CheckpointError, match="'collate_fn' differs"):
+        found(False)
 
 
 def test_processes_share_the_work_where_they_can(backend):
