@@ -82,16 +82,17 @@ def _data(dataset: Dataset) -> str:
                 prepared = dataset.content(place)
             try:
                 _walk(prepared, found)
-            except TypeError as error:
+            except (TypeError, RecursionError):
                 raise ArgumentError(
-                    f'output=…: that the data are the same cannot be seen in {dataset.name(place)}, which has '
-                    f'{error} in it. Make arrays, numbers or texts of the items in preprocess_fn, or leave output out.'
+                    f'output=…: that the data are the same cannot be seen in {dataset.name(place)}, a content of type '
+                    f'{type(prepared).__name__}, for not all that is in it is an array, a number or a text. Make '
+                    f'arrays, numbers or texts of the items in preprocess_fn, or leave output out.'
                 ) from None
     return found.hexdigest()
 
 
 def _walk(content: Any, found: Any) -> None:
-    # Hashes what is in a content; TypeError says what cannot be.
+    # Hashes what is in a content.
     if content is None or isinstance(content, str | bytes | bool | int | float | complex):
         found.update(f'{content!r}\0'.encode(errors='surrogatepass'))
     elif isinstance(content, Mapping):
@@ -110,8 +111,12 @@ def _walk(content: Any, found: Any) -> None:
             found.update(np.ascontiguousarray(array).tobytes())
         elif array is not None and array.ndim:
             _walk(array.tolist(), found)
+        elif isinstance(content, set | frozenset):
+            _walk(sorted(map(repr, content)), found)
+        elif own := getattr(content, '__dict__', None):  # what an object shows of arrays may be their ends alone
+            _walk({**own, '': type(content).__qualname__}, found)
         elif ADDRESS.search(shown := repr(content)):
-            raise TypeError(f'a {type(content).__name__}')
+            raise TypeError(shown)
         else:
             found.update(f'{shown}\0'.encode(errors='surrogatepass'))
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -240,6 +241,21 @@ def tensors(value):
     return [torch.full((4,), value) for _ in range(3)]
 
 
+def halves(value):
+    torch = pytest.importorskip('torch')
+    return [{'x': [torch.full((4,), value, dtype=torch.bfloat16, requires_grad=True)]} for _ in range(3)]
+
+
+@dataclass
+class Pair:
+    name: str
+    vector: np.ndarray
+
+
+def pairs(value):  # the middle of which is not shown
+    return [Pair('one', np.array([0] * 5000 + [value] * 4 + [0] * 5000, np.float32)) for _ in range(3)]
+
+
 def documents(value, **more):
     return DocumentArray([Document(tensor=np.full(4, value, np.float32), **more) for _ in range(3)])
 
@@ -253,6 +269,8 @@ class Sums(Reader):
     ('made', 'preprocess_fn'),
     [
         (tensors, None),
+        (halves, None),
+        (pairs, None),
         (documents, None),
         (lambda value: documents(value, id='one'), None),
         (lambda value: [[value] * 4] * 3, np.float32),
@@ -261,8 +279,13 @@ class Sums(Reader):
     ],
 )
 def test_other_data_are_refused_and_the_same_made_anew_are_found(tmp_path, made, preprocess_fn):
+    def collate(items):
+        if isinstance(items[0], Pair):
+            return np.stack([item.vector[5000:5004] for item in items])
+        return np.stack([item['x'][0].detach().float() if isinstance(item, dict) else item for item in items])
+
     def found(value):
-        options = {'collate_fn': np.stack, 'preprocess_fn': preprocess_fn}
+        options = {'collate_fn': collate, 'preprocess_fn': preprocess_fn}
         return encoded(tmp_path / 'vectors.npy', Sums(), made(value), **options)
 
     before = np.array(found(1.0))
@@ -287,7 +310,9 @@ def test_items_that_cannot_be_told_apart_are_refused(tmp_path):
     def collate(items):
         return np.ones((len(items), 4), np.float32)
 
-    with pytest.raises(ArgumentError, match='cannot be seen in item 0, which has a Odd in it. Make arrays'):
+    with pytest.raises(
+        ArgumentError, match='cannot be seen in item 0, a content of type Odd, for .* a text. Make arrays'
+    ):
         encoded(tmp_path / 'vectors.npy', Sums(), [Odd(), Odd()], collate_fn=collate)
     assert not os.listdir(tmp_path)
     assert encoded(None, Sums(), [Odd(), Odd()], collate_fn=collate).shape == (2, 2)
