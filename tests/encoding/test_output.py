@@ -310,9 +310,7 @@ def test_items_that_cannot_be_told_apart_are_refused(tmp_path):
     def collate(items):
         return np.ones((len(items), 4), np.float32)
 
-    with pytest.raises(
-        ArgumentError, match='cannot be seen in item 0, a content of type Odd, .* Make arrays'
-    ):
+    with pytest.raises(ArgumentError, match='cannot be seen in item 0, a content of type Odd, .* Make arrays'):
         encoded(tmp_path / 'vectors.npy', Sums(), [Odd(), Odd()], collate_fn=collate)
     assert not os.listdir(tmp_path)
     assert encoded(None, Sums(), [Odd(), Odd()], collate_fn=collate).shape == (2, 2)
