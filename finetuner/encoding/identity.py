@@ -63,7 +63,7 @@ def _configuration(coder: Encoder) -> str:
     config: Any = getattr(coder.model, 'config', None)
     made_from = config.to_dict() if hasattr(config, 'to_dict') else {}
     settings = {name: value for name, value in made_from.items() if name[0] != '_' and name != 'transformers_version'}
-    shown += json.dumps(settings, default=str)
+    shown += repr(settings)
     return hashlib.sha256(ADDRESS.sub('', shown).encode(errors='surrogatepass')).hexdigest()
 
 
