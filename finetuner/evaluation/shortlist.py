@@ -23,6 +23,7 @@ from finetuner.evaluation.survey import steps
 _UNIT = 2.0**-24
 _DOUBLE = 2.0**-52
 _TINY = 1e-30  # what float32 may lose below its least number
+_LEAST = 1e-30  # the least of the weights in float32, and one part of the largest
 # Queries and vectors of the index that meet in one product.
 _ROWS, _COLUMNS, _FIRST = 512, 4096, 1024
 
@@ -51,7 +52,7 @@ class Rounded:
         # A power of two, and a centre of float32, so that they cost no accuracy.
         self._scale = 1.0 if metric == 'cosine' else float(2.0 ** -np.ceil(np.log2(np.sqrt(squares.max()) or 1.0)))
         self._centre = (centre * self._scale).astype(np.float32)
-        self._type = np.float32 if vectors.dtype in (np.float16, np.float32) else np.float64
+        self._short = vectors.dtype in (np.float16, np.float32)
 
     @property
     def width(self) -> int:
@@ -61,10 +62,12 @@ class Rounded:
     def tile(self, a: int, b: int) -> np.ndarray:
         """(b - a, width) float32."""
         weights: Any = _inverse(self.squares[a:b])[:, None] if self.metric == 'cosine' else self._scale
-        rows: np.ndarray = np.asarray(self.vectors[self.copies.rows(a, b)], self._type)
+        # Beyond these sizes, the numbers or the weights lose digits in float32.
+        short = self._short and (np.min(weights) >= _LEAST and np.max(weights) <= 1 / _LEAST)
+        rows: np.ndarray = np.asarray(self.vectors[self.copies.rows(a, b)], np.float32 if short else np.float64)
         x = np.empty((b - a, self.width), np.float32)
         part = x[:, : rows.shape[1]]
-        if self._type is np.float32:
+        if short:
             np.multiply(rows, np.asarray(weights, np.float32), out=part)
             part -= self._centre
         else:
@@ -76,7 +79,8 @@ class Rounded:
             squares += np.square(squares) / 4
             sums *= 2
         longest = float(np.sqrt(squares.max(initial=0.0)))
-        self.error = max(self.error, _UNIT * (sums * longest * 1.01 + 4 * (self.metric == 'cosine')) + _TINY)
+        error = _UNIT * (sums * longest * 1.01 + 4 * (self.metric == 'cosine')) + _TINY
+        self.error = max(self.error, error) if np.isfinite(error) else np.inf
         return x
 
     def queries(self, queries: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +112,7 @@ class Shortlist:
         rows: (n,) numbers of queries, ascending.
         columns: (n,) what they found, ascending within a query.
         level: (count,) float32 the k-th highest score so far.
-        crowded: (count,) whether so much is within the error that a list is of no use.
+        crowded: (count,) whether so much is within the error that a list is of no use, or the error is unknown.
     """
 
     def __init__(self, count: int, k: int) -> None:
@@ -132,6 +136,11 @@ class Shortlist:
             self._new.append((rows, columns, scores))
         if np.isneginf(self.level).any() or sum(len(new) for new, _, _ in self._new) > self.k * self.count:
             self.settle(slack)
+
+    def give_up(self, rows: np.ndarray) -> None:
+        """Take in nothing more for these queries, (count,) whether each is one."""
+        self.crowded |= rows
+        self.level[rows] = np.inf
 
     def settle(self, slack: np.ndarray) -> None:
         """Raise the level to what was taken in, and drop what is below."""
@@ -159,8 +168,7 @@ class Shortlist:
         kept = scores >= (self.level - slack)[rows]
         counts = np.bincount(rows[kept], minlength=self.count)
         if counts.max() > most(self.k):
-            self.crowded |= counts > most(self.k)
-            self.level[self.crowded] = np.inf
+            self.give_up(counts > most(self.k))
             kept &= ~self.crowded[rows]
         self.rows, self.columns, self._scores = rows[kept], columns[kept], scores[kept]
 
@@ -194,12 +202,18 @@ def shortlists(
     for a, b in pairwise([0, *range(first, rounded.size, width), rounded.size]):
         tile = engine.place(rounded.tile(a, b))
         for _, found, q, lost in lists:
-            slack = (2 * (rounded.error + lost)).astype(np.float32)
+            with np.errstate(over='ignore'):
+                slack = (2 * (rounded.error + lost)).astype(np.float32)
+            unknown = ~np.isfinite(slack)
+            found.give_up(unknown)
+            slack[unknown] = 0
             rows, columns, scores = engine.best(q, tile, k, found.level - slack, slack)
             found.add(rows, columns + a, scores, slack)
             if b == rounded.size:
                 found.settle(slack)
     for start, found, _, _ in lists:
+        # There are k scores of every query, unless some are NaN.
+        found.give_up(np.bincount(found.rows, minlength=found.count) < k)
         yield start, found
 
 

@@ -1,0 +1,55 @@
+"""Sizes at which float32, and then float64, end."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from finetuner.evaluation.engines import Numpy
+from finetuner.evaluation.search import top_k
+from finetuner.evaluation.shortlist import Rounded, shortlists
+from tests.evaluation.test_shortlist import rounded
+
+
+def test_a_tiny_vector_is_found_by_its_direction():
+    x = np.random.default_rng(0).standard_normal((2000, 2)).astype(np.float32)
+    x = np.concatenate([[[1e-40, 0]], x[np.abs(np.arctan2(x[:, 1], x[:, 0])) > 0.1]]).astype(np.float32)
+    places, distances = top_k(np.array([[1, 0]], np.float32), x, 1, engine='numpy')
+    assert_array_equal(places, [[0]])
+    assert_array_equal(distances, [[0]])
+
+
+@pytest.mark.parametrize('size', [1e-41, 1e-35, 1e35, 1e38])
+def test_scores_of_directions_are_within_the_error_at_every_size_of_float32(rng, size):
+    centre = rng.uniform(-1, 1, 200)
+    index = (size * (centre + 1e-4 * rng.uniform(-1, 1, (300, 200)))).astype(np.float32)
+    queries = centre + 1e-3 * rng.uniform(-1, 1, (20, 200))
+    found = rounded(index, 'cosine')
+    tile = found.tile(0, 300)
+    q, _ = found.queries(queries, np.square(queries).sum(1))
+    unit = index.astype(float) / np.sqrt(np.square(index.astype(float)).sum(1))[:, None]
+    wrong = q @ tile.T - (queries / np.sqrt(np.square(queries).sum(1))[:, None]) @ unit.T
+    wrong -= (wrong.max(1) + wrong.min(1))[:, None] / 2  # the centre, which is the same for all
+    assert 0 < found.error < 1e-4
+    assert np.abs(wrong).max() <= found.error
+
+
+@pytest.mark.parametrize('broken', ['tile', 'query', 'huge loss'])
+def test_what_is_not_finite_in_float32_is_left_to_float64(rng, monkeypatch, broken):
+    index, queries = rng.standard_normal((300, 4)), rng.standard_normal((5, 4))
+    asked = Rounded.queries
+
+    def queries_(self, *args):
+        q, lost = asked(self, *args)
+        if broken == 'query':
+            q[2] = np.nan
+        elif broken == 'huge loss':
+            lost[2] = 1e200
+        return q, lost
+
+    monkeypatch.setattr(Rounded, 'queries', queries_)
+    known = rounded(index, 'dot')
+    if broken == 'tile':
+        known._centre = np.full(4, np.nan, np.float32)
+    squares = np.square(queries).sum(1)
+    [(_, found)] = shortlists(Numpy(), known, queries, squares, 3, 1 << 22)
+    assert_array_equal(found.crowded, [broken == 'tile' or row == 2 for row in range(5)])
