@@ -94,11 +94,13 @@ class Rounded:
         if self.width == queries.shape[1]:
             return (queries * _inverse(squares)[:, None]).astype(np.float32), np.full(len(queries), lost)
         shifted = queries * self._scale - self._centre
-        length = np.sqrt(np.vecdot(shifted, shifted)) + 1
+        with np.errstate(over='ignore', invalid='ignore'):  # of a query much longer than the index, the loss is NaN
+            length = np.sqrt(np.vecdot(shifted, shifted)) + 1
+            loss = lost * 4 * (1 + np.square(np.sqrt(squares) * self._scale)) / length
         q = np.empty((len(queries), self.width), np.float32)
         q[:, :-1] = shifted / length[:, None]
         q[:, -1] = 1 / length
-        return q, lost * 4 * (1 + squares * self._scale**2) / length
+        return q, loss
 
 
 class Shortlist:

@@ -1,13 +1,37 @@
 """Sizes at which float32, and then float64, end."""
 
+import warnings
+
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from finetuner.evaluation.engines import Numpy
-from finetuner.evaluation.search import top_k
+from finetuner.evaluation.search import DISTANCES, top_k
 from finetuner.evaluation.shortlist import Rounded, shortlists
 from tests.evaluation.test_shortlist import rounded
+
+
+def exactly(queries, index, k, metric):
+    """(Q, k) places and distances, compared in 64 bits of mantissa, with the exponents of long double."""
+    q, x = queries.astype(np.longdouble), index.astype(np.longdouble)
+    if metric == 'cosine':
+        q, x = (a / np.sqrt(np.square(a).sum(1))[:, None] for a in (q, x))
+    d = np.square(q[:, None] - x[None]).sum(-1) if 'euclidean' in metric else -(q @ x.T)
+    d = np.sqrt(d) if metric == 'euclidean' else 1 + d if metric == 'cosine' else d
+    places = np.argsort(d, axis=1, kind='stable')[:, :k]
+    return places, np.take_along_axis(d, places, 1).astype(float)
+
+
+def agree(queries, index, metric, k=3):
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        places, distances = top_k(queries, index, k, metric, engine='numpy')
+    expected = exactly(queries, index, k, metric)
+    assert_array_equal(places, expected[0])
+    # Of a square what is below the rounding of the sizes is 0.
+    near = 1e-12 if metric == 'cosine' else 1e-7 * np.abs(expected[1]).max()
+    assert_allclose(distances, expected[1], rtol=1e-9, atol=near)
 
 
 def test_a_tiny_vector_is_found_by_its_direction():
@@ -53,3 +77,19 @@ def test_what_is_not_finite_in_float32_is_left_to_float64(rng, monkeypatch, brok
     squares = np.square(queries).sum(1)
     [(_, found)] = shortlists(Numpy(), known, queries, squares, 3, 1 << 22)
     assert_array_equal(found.crowded, [broken == 'tile' or row == 2 for row in range(5)])
+
+
+@pytest.mark.parametrize('metric', DISTANCES)
+@pytest.mark.parametrize('size', [1e-40, 1e-38, 1e37])
+def test_float32_of_every_size_is_searched_exactly(rng, metric, size):
+    index = (rng.standard_normal((600, 5)) * size).astype(np.float32)
+    agree(index[:9], index, metric)
+
+
+@pytest.mark.parametrize('metric', DISTANCES)
+@pytest.mark.parametrize(('queries', 'index'), [(1, 1e-140), (1e150, 1e150), (1e150, 1e-140)])
+def test_float64_of_many_sizes_is_searched_exactly(rng, metric, queries, index):
+    x = rng.standard_normal((600, 5))
+    if queries == 1 and 'euclidean' in metric:
+        queries = 1e-130
+    agree(x[:9] * queries, x * index, metric)
