@@ -59,7 +59,7 @@ def top_k(
 
     Raises:
         ArgumentError: a shape, k, the metric, the engine or the device is impossible.
-        DataError: a vector is not finite.
+        DataError: a vector is not finite, or so long or short that its square is no number of float64.
         MissingExtraError: the engine is not installed.
 
     >>> places, distances = top_k(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0], [2.0, 0.0], [1.0, 0.0]]), 2)
@@ -108,15 +108,14 @@ class ExactIndex:
         own = np.full(len(queries), -1) if exclude is None else np.asarray(exclude)
         if own.shape != (len(queries),):
             raise ArgumentError(f'exclude has one place per query, shape ({len(queries)},); it has {own.shape}.')
-        squares = measured(queries)
+        squares = measured(queries, self.metric == 'cosine')
         k = min(k, len(self.vectors))
         places, distances = np.empty((len(queries), k), np.intp), np.empty((len(queries), k))
         left = np.ones(len(queries), bool)  # to be compared in float64 throughout
         # One more than are sought, for one may be excluded.
-        if _FEW * (k + 1) <= len(self._squares) and np.isfinite(self._squares.max()):
+        if _FEW * (k + 1) <= len(self._squares):
             for a, b in steps(len(queries), max(self.block // max(most(k + 1), self.vectors.shape[1]), 1)):
-                if np.isfinite(squares[a:b]).all():
-                    self._shortly(queries[a:b], squares[a:b], own[a:b], places[a:b], distances[a:b], left[a:b])
+                self._shortly(queries[a:b], squares[a:b], own[a:b], places[a:b], distances[a:b], left[a:b])
         again = np.flatnonzero(left)
         tiles = self._copies.tiles(k, self._width(k)) if again.size else []
         widest = max((len(found) for _, _, found, _ in tiles), default=1)

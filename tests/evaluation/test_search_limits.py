@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from finetuner.errors import DataError
 from finetuner.evaluation.engines import Numpy
 from finetuner.evaluation.search import DISTANCES, top_k
 from finetuner.evaluation.shortlist import Rounded, shortlists
@@ -93,3 +94,30 @@ def test_float64_of_many_sizes_is_searched_exactly(rng, metric, queries, index):
     if queries == 1 and 'euclidean' in metric:
         queries = 1e-130
     agree(x[:9] * queries, x * index, metric)
+
+
+@pytest.mark.parametrize('metric', DISTANCES)
+def test_vectors_whose_squares_are_no_numbers_are_named(rng, metric):
+    x = rng.standard_normal((600, 5))
+    long = x.copy()
+    long[7] *= 1e155
+    with pytest.raises(DataError, match=r'too long is vector 7 of the index\. Divide all vectors'):
+        top_k(x[:3], long, 3, metric)
+    with pytest.raises(DataError, match='too long is vector 7 of the queries'):
+        top_k(long[:9], x, 3, metric)
+    short = x * 1e-163
+    short[4] = 0
+    named = 'vector 0, 1, 2, 3, 5 and 594 more' if metric == 'cosine' else 'All vectors'
+    with pytest.raises(DataError, match=rf'{named}.* of the index.*Multiply all vectors'):
+        top_k(x[:3], short, 3, metric)
+    if metric == 'cosine':
+        with pytest.raises(DataError, match='too short, and not zero, is vector 0, 1, 2 and 3 of the queries'):
+            top_k(short[:5], x, 3, metric)
+    else:  # among longer ones they are as good as zero, but for their direction
+        like = x if metric == 'dot' else 0 * x
+        assert_array_equal(top_k(short[:3], x, 3, metric)[0], top_k(like[:3], x, 3, metric)[0])
+
+
+def test_zero_vectors_are_not_too_short():
+    for metric in DISTANCES:
+        assert_array_equal(top_k(np.zeros((1, 3)), np.zeros((200, 3)), 2, metric)[0], [[0, 1]])
