@@ -10,7 +10,7 @@
 
 import numpy as np
 
-from finetuner.errors import ArgumentError, nearest
+from finetuner.errors import ArgumentError, nearest, whole_number
 from finetuner.evaluation import engines
 from finetuner.evaluation.copies import Copies, Tile
 from finetuner.evaluation.selection import smallest
@@ -58,7 +58,7 @@ def top_k(
         its own place is excluded, the last place is -1 and its distance infinite.
 
     Raises:
-        ArgumentError: a shape, k, the metric, the engine or the device is impossible.
+        ArgumentError: a shape, k, a place, the metric, the block, the engine or the device is impossible.
         DataError: a vector is not finite, or so long or short that its square is no number of float64.
         MissingExtraError: the engine is not installed.
 
@@ -90,7 +90,7 @@ class ExactIndex:
         self.metric = known(metric)
         self.engine = engines.engine(engine, device) if engine is None or isinstance(engine, str) else engine
         self.vectors = vectors_of(vectors, 'index')
-        self.block = block
+        self.block = whole_number('block', block, 1)
         looked = survey(self.vectors, metric == 'cosine')
         self._centre, self._copies = looked.centre, Copies(looked.first, looked.group)
         self._squares = looked.squares if looked.group is None else looked.squares[looked.first]
@@ -103,13 +103,9 @@ class ExactIndex:
                 f'Queries and index must have vectors of one length; '
                 f'they have {queries.shape[1]} and {self.vectors.shape[1]}.'
             )
-        if k < 1:
-            raise ArgumentError(f'k counts results and is at least 1; it is {k!r}.')
-        own = np.full(len(queries), -1) if exclude is None else np.asarray(exclude)
-        if own.shape != (len(queries),):
-            raise ArgumentError(f'exclude has one place per query, shape ({len(queries)},); it has {own.shape}.')
+        k = min(whole_number('k', k, 1), len(self.vectors))
+        own = _excluded(exclude, len(queries), len(self.vectors))
         squares = measured(queries, self.metric == 'cosine')
-        k = min(k, len(self.vectors))
         places, distances = np.empty((len(queries), k), np.intp), np.empty((len(queries), k))
         left = np.ones(len(queries), bool)  # to be compared in float64 throughout
         # One more than are sought, for one may be excluded.
@@ -215,3 +211,20 @@ def known(metric: str) -> str:
     if metric not in DISTANCES:
         raise ArgumentError(f'There is no distance {metric!r} to search by. {nearest(str(metric), DISTANCES)}')
     return metric
+
+
+def _excluded(places: np.ndarray | None, count: int, size: int) -> np.ndarray:
+    # (count,) a place in an index of `size` for each query, -1 for none.
+    if places is None:
+        return np.full(count, -1)
+    own = np.asarray(places)
+    if own.shape != (count,):
+        raise ArgumentError(f'exclude has one place per query, shape ({count},); it has {own.shape}.')
+    numbers = own.dtype.kind in 'iuf'
+    bad = np.flatnonzero(~((own >= -1) & (own < size) & (own == np.floor(own)))) if numbers else np.arange(count)
+    if bad.size:
+        raise ArgumentError(
+            f'exclude has a place in the index for each query, a whole number from 0 to {size - 1}, or -1 for none; '
+            f'of query {bad[0]} it is {own.tolist()[bad[0]]!r}.'
+        )
+    return own.astype(np.intp)

@@ -169,6 +169,12 @@ def test_an_index_is_searched_several_times(rng):
         assert_array_equal(distances[:, -1] == np.inf, np.full(10, k == 60))
 
 
+def test_whole_numbers_of_any_type_are_places():
+    x = np.eye(4)
+    for kind in (np.int8, np.uint64, float):
+        assert_array_equal(top_k(x[:2], x, np.int32(1), exclude=np.array([0, 1], kind))[0], [[1], [0]])
+
+
 def test_nothing_to_search_or_nobody_who_asks():
     assert top_k(np.ones((2, 3)), np.ones((0, 3)), 5)[0].shape == (2, 0)
     assert top_k(np.ones((0, 3)), np.ones((4, 3)), 2)[0].shape == (0, 2)
@@ -184,6 +190,19 @@ def test_nothing_to_search_or_nobody_who_asks():
         (dict(index=np.array([['a', 'b', 'c']])), 'index must be an array'),
         (dict(index=np.ones((2, 0))), 'index must be an array'),
         (dict(exclude=np.zeros(3, int)), r'shape \(2,\)'),
+        (dict(exclude=np.array([False, True])), 'from 0 to 4, or -1 for none; of query 0 it is False'),
+        (dict(exclude=np.array([0, 9999])), 'of query 1 it is 9999'),
+        (dict(exclude=np.array([0.0, np.nan])), 'of query 1 it is nan'),
+        (dict(exclude=np.array([0.5, 1])), 'of query 0 it is 0.5'),
+        (dict(exclude=np.array([-1, -7])), 'of query 1 it is -7'),
+        (dict(exclude=[None, 1]), 'of query 0 it is None'),
+        (dict(k=2.5), 'k=2.5: expected a whole number of at least 1'),
+        (dict(k=None), 'k=None'),
+        (dict(k='3'), "k='3'"),
+        (dict(k=True), 'k=True'),
+        (dict(block=1e6), 'block=1000000.0: expected a whole number of at least 1'),
+        (dict(block=0), 'block=0'),
+        (dict(block=-5), 'block=-5'),
     ],
 )
 def test_impossible_arguments_are_refused(arguments, message):
