@@ -18,6 +18,7 @@ from finetuner.evaluation.shortlist import Rounded, Shortlist, most, shortlists
 from finetuner.evaluation.survey import measured, steps, survey, vectors_of
 
 DISTANCES = ('cosine', 'euclidean', 'sqeuclidean', 'dot')
+_EUCLIDEAN = ('euclidean', 'sqeuclidean')
 
 # Distances below this part of the vectors' size are rounding: the vectors (for cosine, their directions) are equal.
 _ROUNDING = 16 * 2.0**-52
@@ -94,6 +95,7 @@ class ExactIndex:
         looked = survey(self.vectors, metric == 'cosine')
         self._centre, self._copies = looked.centre, Copies(looked.first, looked.group)
         self._squares = looked.squares if looked.group is None else looked.squares[looked.first]
+        self._origin = _origin(looked.centre, self._squares) if metric in _EUCLIDEAN else None
 
     def search(self, queries: np.ndarray, k: int, exclude: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """As `top_k`."""
@@ -152,16 +154,27 @@ class ExactIndex:
         there = at < ends[:, None]
         columns = found.columns[np.minimum(at, len(found.columns) - 1)]
         vectors = self.vectors[self._copies.first[columns]].astype(float)
-        d = self._distances(np.vecdot(vectors, queries[:, None]), squares[:, None], self._squares[columns])
+        if self._origin is None:
+            d = self._distances(np.vecdot(vectors, queries[:, None]), squares[:, None], self._squares[columns])
+        else:
+            vectors -= queries[:, None]
+            d = np.vecdot(vectors, vectors)
+            if self.metric == 'euclidean':
+                np.sqrt(d, out=d)
         return columns, np.where(there, d, np.inf)
 
     def _wholly(self, queries: np.ndarray, own: np.ndarray, k: int, tiles: list[Tile]) -> tuple[np.ndarray, np.ndarray]:
         # (B, k) places and distances of one block of queries, all compared in float64.
+        if self._origin is not None:
+            queries = queries - self._origin
         squares = np.vecdot(queries, queries)[:, None]
         near, far = np.empty((len(queries), 0), np.intp), np.empty((len(queries), 0))
         for a, b, places, columns in tiles:
-            vectors = np.asarray(self.vectors[self._copies.rows(a, b)])
-            d = self._distances(queries @ vectors.astype(float).T, squares, self._squares[None, a:b])
+            vectors, sizes = np.asarray(self.vectors[self._copies.rows(a, b)]).astype(float), self._squares[a:b]
+            if self._origin is not None:
+                vectors -= self._origin
+                sizes = np.vecdot(vectors, vectors)
+            d = self._distances(queries @ vectors.T, squares, sizes[None])
             if columns is not None:
                 d = d[:, columns]
             at = np.minimum(np.searchsorted(places, own), len(places) - 1)
@@ -211,6 +224,16 @@ def known(metric: str) -> str:
     if metric not in DISTANCES:
         raise ArgumentError(f'There is no distance {metric!r} to search by. {nearest(str(metric), DISTANCES)}')
     return metric
+
+
+def _origin(centre: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    # What is subtracted from vectors far from zero, so that their differences are not lost in their squares; of so few
+    # digits that distances of whole numbers stay exact.
+    if not len(squares) or centre @ centre < np.median(squares) / 4:
+        return np.zeros(len(centre))
+    grid = 2.0 ** (np.ceil(np.log2(np.sqrt(squares.max()) or 1)) - 20)
+    origin: np.ndarray = np.rint(centre / grid) * grid
+    return origin
 
 
 def _excluded(places: np.ndarray | None, count: int, size: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from finetuner.errors import DataError
+from finetuner.evaluation import search
 from finetuner.evaluation.engines import Numpy
 from finetuner.evaluation.search import DISTANCES, top_k
 from finetuner.evaluation.shortlist import Rounded, shortlists
@@ -121,3 +122,19 @@ def test_vectors_whose_squares_are_no_numbers_are_named(rng, metric):
 def test_zero_vectors_are_not_too_short():
     for metric in DISTANCES:
         assert_array_equal(top_k(np.zeros((1, 3)), np.zeros((200, 3)), 2, metric)[0], [[0, 1]])
+
+
+@pytest.mark.parametrize('metric', ['euclidean', 'sqeuclidean'])
+@pytest.mark.parametrize('few', [1, 10**9])  # by lists where they can tell, and in float64 throughout
+@pytest.mark.parametrize('kind', ['whole numbers', 'far', 'farther'])
+def test_vectors_far_from_zero_are_told_apart(rng, monkeypatch, metric, few, kind):
+    monkeypatch.setattr(search, '_FEW', few)
+    if kind == 'whole numbers':  # such as seconds since 1970
+        index = (1_700_000_000 + rng.permutation(900))[:, None]
+    else:
+        index = rng.standard_normal((900, 4)) + (1e5 if kind == 'far' else 1e7)
+    queries = index[:20] + (0 if kind == 'whole numbers' else 0.01)
+    places, distances = top_k(queries, index, 3, metric, engine='numpy')
+    expected = exactly(queries, index, 3, metric)
+    assert_array_equal(places, expected[0])
+    assert_allclose(distances, expected[1], rtol=1e-6, atol=0 if kind == 'whole numbers' else 1e-12)
