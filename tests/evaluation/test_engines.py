@@ -96,3 +96,25 @@ def test_pytorch_searches_where_it_is_imported_already():
     if not torch.cuda.is_available():
         with pytest.raises(ArgumentError, match='PyTorch sees no GPU here'):
             engine('torch', 'cuda')
+
+
+@pytest.mark.backends('torch')
+@pytest.mark.parametrize('own', [None, 'ieee', 'tf32'])
+def test_precisions_that_a_program_sets_for_all_go_on_being_inherited(rng, own):
+    import torch
+
+    if not hasattr(torch.backends.mkldnn, 'matmul'):
+        pytest.skip('before PyTorch 2.9 there is one precision')
+    matmuls, x = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul), rng.standard_normal((2000, 16))
+    before = [each.fp32_precision for each in (torch.backends, *matmuls)]
+    try:
+        torch.backends.fp32_precision = 'tf32' if own is None else 'none'
+        for matmul in matmuls:
+            matmul.fp32_precision = own or 'none'
+        top_k(x[:5], x, 3, engine='torch')
+        assert [matmul.fp32_precision for matmul in matmuls] == [own or 'tf32'] * 2
+        torch.backends.fp32_precision = 'ieee'
+        assert [matmul.fp32_precision for matmul in matmuls] == [own or 'ieee'] * 2
+    finally:
+        for each, precision in zip((torch.backends, *matmuls), before, strict=True):
+            each.fp32_precision = precision

@@ -74,5 +74,8 @@ def _allow(precisions: dict[str, str]) -> None:
     for name, precision in precisions.items():
         if not name:
             torch.set_float32_matmul_precision('highest' if precision == 'ieee' else precision)
-        elif getattr(torch.backends, name).matmul.fp32_precision != precision:
-            getattr(torch.backends, name).matmul.fp32_precision = precision
+            continue
+        matmul = getattr(torch.backends, name).matmul
+        for value in ('none', precision):  # what is inherited must not become a setting of its own
+            if matmul.fp32_precision != precision:
+                matmul.fp32_precision = value
