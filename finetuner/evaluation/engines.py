@@ -101,8 +101,8 @@ def engine(name: str | None = None, device: str | None = None) -> Engine:
     """The engine of a name.
 
     Args:
-        name: 'numpy', 'torch' or 'faiss'; None takes PyTorch where it is imported already or a device is named, else
-            numpy.
+        name: 'numpy', 'torch' or 'faiss'; None takes PyTorch where it is imported already or a device other than
+            the CPU is named, else numpy.
         device: where PyTorch computes; None takes a GPU if there is one.
 
     Raises:
@@ -110,7 +110,7 @@ def engine(name: str | None = None, device: str | None = None) -> Engine:
         MissingExtraError: it is not installed.
     """
     if name is None:
-        name = 'torch' if device is not None or 'torch' in sys.modules else 'numpy'
+        name = 'torch' if device not in (None, 'cpu') or 'torch' in sys.modules else 'numpy'
     if name not in ENGINES:
         raise ArgumentError(f'There is no engine {name!r} to search with. {nearest(str(name), ENGINES)}')
     if name == 'torch':

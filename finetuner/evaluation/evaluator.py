@@ -294,7 +294,7 @@ class Evaluator:
         framework = None if self.model is None else encoder(self.model).framework
         if name is None and framework is not None:
             name = 'torch' if framework == 'torch' else 'numpy'
-        return engine_of(name, device if name == framework == 'torch' else None)
+        return engine_of(name, device if framework is None or name == 'torch' else None)
 
     def _write(self, truth: GroundTruth, values: dict[str, np.ndarray], rows: np.ndarray) -> None:
         # Documents of docarray before 0.30 have a place for it.

@@ -29,6 +29,7 @@ def test_a_device_is_of_pytorch(name):
 def test_numpy_searches_unless_pytorch_is_there_already(monkeypatch):
     monkeypatch.delitem(sys.modules, 'torch', raising=False)
     assert engine().name == 'numpy'
+    assert engine(device='cpu').name == 'numpy'
 
 
 @pytest.mark.parametrize('k', [1, 5, 40])

@@ -467,3 +467,21 @@ def test_an_unknown_engine_is_refused_before_anything_is_encoded(rng, identity):
     with pytest.raises(ArgumentError, match="no engine 'fiass'.*'faiss'"):
         Evaluator((x, y), model=identity).evaluate(engine='fiass')
     assert not identity.items
+
+
+def test_a_device_that_the_engine_does_not_have_is_refused_without_a_model(rng):
+    x, y = labelled(rng, [5, 5])
+    with pytest.raises(ArgumentError, match="device='cuda' is of PyTorch: pass engine='torch'"):
+        Evaluator((x, y)).evaluate(engine='numpy', device='cuda')
+
+
+@pytest.mark.backends('torch')
+@pytest.mark.parametrize(('model', 'engine'), [(False, None), (False, 'torch'), (True, 'torch')])
+def test_pytorch_is_told_the_device_whoever_made_the_vectors(monkeypatch, rng, identity, model, engine):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    x, y = labelled(rng, [5, 5])
+    with pytest.raises(ArgumentError, match='PyTorch sees no GPU here'):
+        Evaluator((x, y), model=identity if model else None).evaluate(engine=engine, device='cuda')
+    assert not identity.items
