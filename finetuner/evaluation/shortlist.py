@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from finetuner.evaluation.copies import Copies
-from finetuner.evaluation.engines import Engine
+from finetuner.evaluation.engines import Engine, plenty
 from finetuner.evaluation.survey import steps
 
 _UNIT = 2.0**-24
@@ -155,7 +155,7 @@ class Shortlist:
         rows, columns, scores = rows[order], columns[order], scores[order]
         counts = np.bincount(rows, minlength=self.count)
         starts = np.cumsum(counts) - counts
-        wide = 4 * self.k + 64
+        wide = plenty(self.k)
         for row in np.flatnonzero(counts > wide):  # few queries, or the first tile
             found = scores[starts[row] : starts[row] + counts[row]]
             self.level[row] = max(self.level[row], np.partition(found, len(found) - self.k)[len(found) - self.k])

@@ -45,6 +45,30 @@ def test_faiss_finds_what_numpy_finds(rng, k):
     assert needed <= theirs <= ours
 
 
+def takes_little_of_much(engine, rng):
+    queries, tile = (rng.standard_normal((n, 12)).astype(np.float32) for n in (30, 2000))
+    slack = np.full(30, 0.1, np.float32)
+    rows, columns, found = engine.best(engine.place(queries), engine.place(tile), 5, np.full(30, -9e9, 'f4'), slack)
+    assert len(rows) < 30 * 40
+    scores = queries.astype(float) @ tile.T
+    rows_, columns_ = np.nonzero(scores >= np.sort(scores, axis=1)[:, -5:-4] - 0.09)
+    assert set(zip(rows_, columns_, strict=True)) <= set(zip(rows, columns, strict=True))
+    assert np.abs(found - scores[rows, columns]).max() < 1e-5
+    assert (np.diff(rows * 2000 + columns) > 0).all()
+
+
+def test_of_a_tile_better_than_all_before_no_more_is_taken_than_needed(rng):
+    takes_little_of_much(Numpy(), rng)
+
+
+@pytest.mark.backends('torch')
+@pytest.mark.parametrize('where', ['host', 'device'])
+def test_of_a_tile_better_than_all_before_pytorch_takes_no_more_than_needed(rng, where):
+    from finetuner.backends.torch.search import Device, Host
+
+    takes_little_of_much(Host() if where == 'host' else Device('cpu'), rng)
+
+
 @pytest.mark.backends('torch')
 @pytest.mark.parametrize('metric', DISTANCES)
 @pytest.mark.parametrize('where', ['host', 'device'])

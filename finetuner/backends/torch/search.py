@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from finetuner.evaluation.engines import Best, Numpy
+from finetuner.evaluation.engines import Best, Numpy, plenty
 from finetuner.inference import wanted_device
 
 
@@ -41,14 +41,20 @@ class Device(Numpy):
     def place(self, rows: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(rows).to(self.device)
 
+    def last(self, scores: torch.Tensor, k: int) -> torch.Tensor:
+        """(B,) the k-th highest of each row."""
+        return scores.topk(k, dim=1, sorted=False).values.amin(dim=1)
+
     def best(self, queries, tile, k, bound, slack) -> Best:
         with _exactly(torch.device(self.device).type):
             scores = queries @ tile.T
             least = self.place(bound)
             if k < scores.shape[1] and np.isneginf(bound).any():
-                last = scores.topk(k, dim=1, sorted=False).values.amin(dim=1)
-                least = torch.maximum(least, last - self.place(slack))
+                least = torch.maximum(least, self.last(scores, k) - self.place(slack))
             rows, columns = torch.nonzero(scores >= least[:, None], as_tuple=True)
+            if k < scores.shape[1] and len(rows) > len(scores) * plenty(k):
+                least = torch.maximum(least, self.last(scores, k) - self.place(slack))
+                rows, columns = torch.nonzero(scores >= least[:, None], as_tuple=True)
             return rows.cpu().numpy(), columns.cpu().numpy(), scores[rows, columns].cpu().numpy()
 
 
