@@ -154,13 +154,12 @@ class ExactIndex:
         there = at < ends[:, None]
         columns = found.columns[np.minimum(at, len(found.columns) - 1)]
         vectors = self.vectors[self._copies.first[columns]].astype(float)
-        if self._origin is None:
-            d = self._distances(np.vecdot(vectors, queries[:, None]), squares[:, None], self._squares[columns])
-        else:
-            vectors -= queries[:, None]
-            d = np.vecdot(vectors, vectors)
-            if self.metric == 'euclidean':
-                np.sqrt(d, out=d)
+        sizes = self._squares[columns]
+        if self._origin is not None:
+            vectors -= self._origin
+            queries = queries - self._origin
+            squares, sizes = np.vecdot(queries, queries), np.vecdot(vectors, vectors)
+        d = self._distances(np.vecdot(vectors, queries[:, None]), squares[:, None], sizes)
         return columns, np.where(there, d, np.inf)
 
     def _wholly(self, queries: np.ndarray, own: np.ndarray, k: int, tiles: list[Tile]) -> tuple[np.ndarray, np.ndarray]:
@@ -226,11 +225,12 @@ def known(metric: str) -> str:
     return metric
 
 
-def _origin(centre: np.ndarray, squares: np.ndarray) -> np.ndarray:
+def _origin(centre: np.ndarray, squares: np.ndarray) -> np.ndarray | None:
     # What is subtracted from vectors far from zero, so that their differences are not lost in their squares; of so few
     # digits that distances of whole numbers stay exact.
-    if not len(squares) or centre @ centre < np.median(squares) / 4:
-        return np.zeros(len(centre))
+    # None if they are not far, or some are so near to zero that they would lose by it.
+    if not len(squares) or not np.median(squares) / 4 <= centre @ centre <= 4 * squares.min():
+        return None
     grid = 2.0 ** (np.ceil(np.log2(np.sqrt(squares.max()) or 1)) - 20)
     origin: np.ndarray = np.rint(centre / grid) * grid
     return origin

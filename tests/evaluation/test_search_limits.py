@@ -138,3 +138,15 @@ def test_vectors_far_from_zero_are_told_apart(rng, monkeypatch, metric, few, kin
     expected = exactly(queries, index, 3, metric)
     assert_array_equal(places, expected[0])
     assert_allclose(distances, expected[1], rtol=1e-6, atol=0 if kind == 'whole numbers' else 1e-12)
+
+
+@pytest.mark.parametrize('few', [1, 10**9])
+def test_a_few_long_vectors_take_nothing_from_the_others(rng, monkeypatch, few):
+    monkeypatch.setattr(search, '_FEW', few)
+    index = rng.standard_normal((900, 4))
+    index[5:9] = 1e10
+    queries = np.delete(index[:20], slice(5, 9), axis=0)
+    expected = exactly(queries, index, 3, 'sqeuclidean')
+    places, distances = top_k(queries, index, 3, 'sqeuclidean', engine='numpy')
+    assert_array_equal(places, expected[0])
+    assert_allclose(distances, expected[1], rtol=1e-9, atol=1e-12)
