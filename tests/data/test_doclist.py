@@ -78,8 +78,8 @@ def test_sessions():
     records = read(questions(1, -1))
     assert (records.kind, records.grade.tolist()) == ('session', [0, 1, -1])
     assert [Dataset(records).content(i) for i in range(3)] == ['q', 'm0', 'm1']
-    with pytest.raises(DataError, match=r"Match 'm1' of document 'q' has finetuner_label 3"):
-        read(questions(1, 3))
+    with pytest.raises(DataError, match=r"Match 'm1' of document 'q' has finetuner_label -3"):
+        read(questions(1, -3))
 
 
 def test_two_documents_inside_are_a_pair():
