@@ -221,8 +221,8 @@ def main(names: list[str]) -> None:
         cpu = results[name]['turns']['cpu']
         ratios = f'{cpu["step_ratio"]:.3f}, with epochs {cpu["ratio"]:.3f}'
         print(f'{name}: {cpu["ours_ms"]:.2f} / {cpu["by_hand_ms"]:.2f} ms, ratio {ratios}', flush=True)
-    results = {name: results[name] for name in CASES if name in results}
-    save('loop', rounded(results))
+        results = {name: results[name] for name in CASES if name in results}
+        save('loop', rounded(results))
 
     Console(width=140).print(table(results))
     missed = [name for name, found in results.items() if not _held(found['turns'])]
