@@ -5,6 +5,7 @@ for formulas), or bear the mark `backends`. They run under `pytest --backend NAM
 disturb each other in one process; all other tests run without `--backend`.
 """
 
+import logging
 import os
 import shutil
 import tempfile
@@ -95,6 +96,15 @@ def real_data(record_property):
     folder = data_folder()
     record_property('real_data', folder.name)
     return folder
+
+
+@pytest.fixture
+def log(caplog):
+    """What Finetuner logs; its logger does not hand on to the root's, which caplog listens to."""
+    logger = logging.getLogger('finetuner')
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
 
 
 @pytest.fixture(autouse=True)

@@ -118,6 +118,8 @@ class Texts:
         self, coder: Encoder, dataset: Dataset, tokenizer: Any, size: int | None, order: np.ndarray, num_workers: int
     ) -> None:
         self.coder, self.size, self.order = coder, size, order
+        device = coder.device.partition(':')[0]
+        self.budget, self.overhead = BUDGET[device], OVERHEAD[device]
         self.tokens = tokens(tokenizer)
         sampler = SequentialSampler(len(order), WINDOW, order)
         self.loader = Loader(dataset, sampler, Unpadded(tokenizer), num_workers)
@@ -166,14 +168,13 @@ class Texts:
         )
         if self.coder.shapes_matter and not alike:
             lengths = np.minimum(rounded(lengths), long)
-        device = self.coder.device.partition(':')[0]
-        return groups(lengths, OVERHEAD[device], BUDGET[device], self.size, alike)
+        return groups(lengths, self.overhead, self.budget, self.size, alike)
 
     def _full(self, rows: np.ndarray, width: int) -> np.ndarray:
         # With as many rows as other batches of this width have, where the model is compiled for each number of them.
         if not self.coder.shapes_matter:
             return rows
-        full = self.size or max(BUDGET[self.coder.device.partition(':')[0]] // width, 1)
+        full = self.size or max(self.budget // width, 1)
         return np.resize(rows, min(full, len(self.order)))
 
 

@@ -1,5 +1,3 @@
-import logging
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -46,14 +44,6 @@ class Projection(Encoder):
 @pytest.fixture
 def identity():
     return Projection(np.eye(4, dtype=np.float32))
-
-
-@pytest.fixture
-def log(caplog):
-    logger = logging.getLogger('finetuner')
-    logger.addHandler(caplog.handler)
-    yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 def labelled(rng, sizes):

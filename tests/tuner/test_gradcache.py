@@ -5,7 +5,6 @@ import pytest
 
 import finetuner
 from finetuner.callback import TrainingCheckpoint
-from finetuner.console import logger
 from finetuner.errors import ArgumentError
 from finetuner.inference import encoder
 from finetuner.tuner.callbacks.base import Callback
@@ -258,13 +257,6 @@ def test_keras_regularisation_and_scaled_losses_and_unused_weights(backend):
     *chunked, _ = trained(second, clusters(), mini_batch_size=7, **arguments)
     for a, b in zip(whole, chunked, strict=True):
         np.testing.assert_allclose(b, a, atol=1e-5)
-
-
-@pytest.fixture
-def log(caplog):
-    logger.addHandler(caplog.handler)
-    yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 @pytest.mark.backends('torch', 'paddle', 'keras-torch')
